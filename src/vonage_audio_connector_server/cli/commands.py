@@ -1,0 +1,217 @@
+"""The commands and their options. Each imports what it needs when it runs, so that `--help` is quick.
+
+Exit codes: 0 all went well · 1 the call or the server failed · 2 the command can't be carried out as it was given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import ssl
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from ..errors import AudioConnectorError, AudioConnectorStartServerError
+from .target import CommandError, load_target
+
+FAILED, USAGE = 1, 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Serve the Vonage Audio Connector, and try such a server without an account.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        print(f"vonage-audio-connector-server {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options of the command itself; `--version` has done its work when this runs."""
+
+
+@app.command()
+def simulate(
+    url: Annotated[str, typer.Argument(metavar="URL", help="The server: ws://… or wss://…")],
+    input_path: Annotated[
+        Path, typer.Option("--input", "-i", metavar="WAV", help="What to say: mono, 16 bits, 8, 16 or 24 kHz.")
+    ],
+    output_path: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="WAV", help="Where to write what was heard.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Tell how much of the question comes back: 1 is a perfect copy.")
+    ] = False,
+    header: Annotated[
+        list[str] | None,
+        typer.Option("--header", metavar="NAME=VALUE", help="A custom header of the connect call; may be repeated."),
+    ] = None,
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", metavar="S", min=0, help="How long the answer may take to begin.")
+    ] = 15.0,
+    quiet_s: Annotated[
+        float, typer.Option("--quiet", metavar="S", min=0, help="After how long a silence the answer is over.")
+    ] = 2.0,
+    limit_s: Annotated[
+        float, typer.Option("--limit", metavar="S", min=0, help="When an answer without end is cut off.")
+    ] = 120.0,
+    cafile: Annotated[
+        Path | None, typer.Option("--cafile", metavar="PEM", help="Certificates to trust, for wss://.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Trust any certificate, for wss://.")] = False,
+) -> None:
+    """Call a server as a Vonage Video session does: say a recording in real time, and hear the answer.
+
+    The exit code is 1 where there was no connection, the server broke it off, or its frames were wrong or too many.
+    """
+    from ..simulator import simulate as simulate_call
+    from ..simulator.wav import read_wav, write_wav
+    from .view import live_line, print_report
+
+    try:
+        pcm, rate_hz = read_wav(input_path)
+        _check_output(input_path, output_path)
+        with nullcontext() if as_json else live_line() as on_progress:
+            report = asyncio.run(
+                simulate_call(
+                    url,
+                    pcm,
+                    rate_hz,
+                    headers=_headers(header or []),
+                    ssl_context=_client_tls(url, cafile, insecure=insecure),
+                    timeout_s=timeout_s,
+                    quiet_s=quiet_s,
+                    limit_s=limit_s,
+                    compare=compare,
+                    on_progress=on_progress,
+                )
+            )
+        if as_json:
+            print(json.dumps(report.to_dict()))
+        else:
+            print_report(report)
+        if output_path is not None:
+            write_wav(output_path, report.heard, rate_hz)
+    except (AudioConnectorError, OSError) as exc:
+        _refuse(exc)
+    if not report.ok:
+        raise typer.Exit(FAILED)
+
+
+@app.command()
+def serve(
+    target: Annotated[
+        str, typer.Argument(metavar="MODULE:ON_CONNECT", help="The function, as bot:on_connect or bot.py:on_connect.")
+    ],
+    host: Annotated[str, typer.Option(help="The name or address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on; 0 takes a free one.")] = 8765,
+    certfile: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="The certificate chain; it makes the server wss://.")
+    ] = None,
+    keyfile: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Its private key, if that is a file of its own.")
+    ] = None,
+) -> None:
+    """Run a server that calls your function with a Client for every connection, until Ctrl-C."""
+    from ..config import AudioConnectorServerConfig
+    from ..video import Video
+
+    _log_to_console()
+    try:
+        config = AudioConnectorServerConfig(
+            host=host, port=port, ssl=_server_tls(certfile, keyfile), on_connect=load_target(target)
+        )
+        Video().run_audio_connector_server(config)
+    except AudioConnectorStartServerError as exc:
+        _refuse(exc, FAILED)
+    except (AudioConnectorError, OSError) as exc:
+        _refuse(exc)
+
+
+def _refuse(error: Exception, code: int = USAGE) -> NoReturn:
+    """Say in one sentence why the command can't be carried out."""
+    sentence = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        sentence = f"{error.filename}: {error.strerror}"
+    typer.echo(f"Error: {sentence}", err=True)
+    raise typer.Exit(code)
+
+
+def _check_output(input_path: Path, output_path: Path | None) -> None:
+    """Refuse what could not be written after the call."""
+    if output_path is None:
+        return
+    if output_path.resolve() == input_path.resolve():
+        raise CommandError("--output would overwrite the file of --input")
+    if output_path.is_dir() or not output_path.parent.is_dir():
+        raise CommandError(f"--output {output_path} is no file in an existing folder")
+
+
+def _headers(pairs: list[str]) -> dict[str, str]:
+    headers = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise CommandError(f"--header takes NAME=VALUE, not {pair!r}")
+        headers[name] = value
+    return headers
+
+
+def _client_tls(url: str, cafile: Path | None, *, insecure: bool) -> ssl.SSLContext | None:
+    if cafile is None and not insecure:
+        return None
+    if not url.lower().startswith("wss://"):
+        raise CommandError("--cafile and --insecure are for wss://")
+    if cafile is not None and insecure:
+        raise CommandError("--cafile and --insecure can't go together")
+    context = ssl.create_default_context()
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        _load("--cafile", cafile, lambda: context.load_verify_locations(cafile))
+    return context
+
+
+def _server_tls(certfile: Path | None, keyfile: Path | None) -> ssl.SSLContext | None:
+    if certfile is None:
+        if keyfile is not None:
+            raise CommandError("--keyfile needs --certfile")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _load("--certfile", certfile, lambda: context.load_cert_chain(certfile, keyfile))
+    return context
+
+
+def _load(option: str, path: Path | None, load: Callable[[], None]) -> None:
+    try:
+        load()
+    except ssl.SSLError as exc:  # its text names neither the option nor the file
+        raise CommandError(f"{option} {path} can't be used: {exc.reason or exc}") from exc
+    except OSError as exc:  # names no file
+        raise CommandError(f"{option} {path} can't be read: {exc.strerror}") from exc
+
+
+def _log_to_console() -> None:
+    """Show what is logged: here the command line is the application."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
+    # uvicorn tells once more, in its own words, where it listens; what goes wrong is still shown.
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)

@@ -1,0 +1,142 @@
+"""Settings, checked when they are made, so that a wrong one names its field before anything listens."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import ssl as ssl_module
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from .core.pacing import DEFAULT_LEAD_S, MAX_LEAD_S, MIN_LEAD_S
+from .core.wire import DEFAULT_CLEAR_COMMANDS
+from .errors import AudioConnectorConfigError
+from .models import AudioFormat
+
+if TYPE_CHECKING:
+    from .client import Client
+
+OnConnect = Callable[["Client"], object]  # plain or coroutine functions; what they return is of no interest
+Hook = Callable[[], object]
+
+MAX_MESSAGE_BYTES = 64 * 1024
+"""68 times the largest frame; the first message holds at most 512 bytes of custom headers (D)."""
+
+
+@dataclass(kw_only=True)
+class AudioConnectorConfig:
+    """What `AudioConnector` and the server have in common.
+
+    Attributes:
+        on_connect: called with a `Client` for every connection, beside its receive loop.
+        on_start: called once when the server has started; under another ASGI server, at lifespan start-up.
+        on_stop: called once when the server has stopped; under another ASGI server, at lifespan shutdown.
+        rate_hz: the sample rate to assume where a connection tells none: 8000, 16000 or 24000.
+        lead_s: how far ahead of real time audio is sent, 0.04 to 15 seconds. More survives a longer stall of the
+            event loop; less leaves less to be heard after an interruption.
+        max_message_bytes: a longer inbound message closes its connection with 1009.
+        clear_commands: the JSON texts that `flush_buffer` sends, in this order.
+
+    Raises:
+        AudioConnectorConfigError: a value is wrong; the message names the field.
+    """
+
+    on_connect: OnConnect | None = None
+    on_start: Hook | None = None
+    on_stop: Hook | None = None
+    rate_hz: int = 16_000
+    lead_s: float = DEFAULT_LEAD_S
+    max_message_bytes: int = MAX_MESSAGE_BYTES
+    clear_commands: Sequence[str] = field(default=DEFAULT_CLEAR_COMMANDS)
+
+    def __post_init__(self) -> None:
+        self._check("on_connect", self.on_connect is None or _takes_client(self.on_connect), "a function of one client")
+        self._check("on_start", self.on_start is None or callable(self.on_start), "a function without arguments")
+        self._check("on_stop", self.on_stop is None or callable(self.on_stop), "a function without arguments")
+        self._check("rate_hz", self.rate_hz in (8_000, 16_000, 24_000), "8000, 16000 or 24000")
+        check_lead_s("lead_s", self.lead_s)
+        self._check(
+            "max_message_bytes",
+            isinstance(self.max_message_bytes, int) and self.max_message_bytes >= 1024,
+            "a whole number of bytes, 1024 or more",
+        )
+        self._check(
+            "clear_commands",
+            not isinstance(self.clear_commands, str) and all(map(_is_json_object, self.clear_commands)),
+            "a sequence of JSON objects as texts",
+        )
+
+    @property
+    def audio_format(self) -> AudioFormat:
+        """The format to assume where a connection tells none."""
+        return AudioFormat(self.rate_hz)
+
+    def _check(self, name: str, holds: bool, wanted: str) -> None:
+        if not holds:
+            raise AudioConnectorConfigError(f"{name} must be {wanted}, not {getattr(self, name)!r}")
+
+
+@dataclass(kw_only=True)
+class AudioConnectorServerConfig(AudioConnectorConfig):
+    """Settings of a server, besides those of `AudioConnectorConfig`.
+
+    Attributes:
+        host: the name or address to listen on; `localhost` listens on all its addresses.
+        port: the port; 0 takes a free one, which the handle then tells.
+        ssl: a server-side `SSLContext` for `wss://`; None for `ws://`.
+
+    Raises:
+        AudioConnectorConfigError: a value is wrong; the message names the field.
+    """
+
+    host: str
+    port: int
+    ssl: ssl_module.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._check("host", isinstance(self.host, str) and bool(self.host.strip()), "a host name or address")
+        if isinstance(self.port, str) and self.port.isdecimal():
+            self.port = int(self.port)  # as it comes from the environment; the reference takes it, too
+        self._check(
+            "port",
+            isinstance(self.port, int) and not isinstance(self.port, bool) and 0 <= self.port <= 65_535,
+            "a number from 0 (any free port) to 65535",
+        )
+        self._check("ssl", self.ssl is None or isinstance(self.ssl, ssl_module.SSLContext), "an ssl.SSLContext or None")
+
+
+def check_lead_s(name: str, lead_s: float) -> None:
+    """Refuse a lead outside 0.04 to 15 seconds, or what is no number.
+
+    Raises:
+        AudioConnectorConfigError: naming `name`.
+    """
+    is_number = isinstance(lead_s, (int, float)) and not isinstance(lead_s, bool)
+    if not is_number or not MIN_LEAD_S <= lead_s <= MAX_LEAD_S:
+        raise AudioConnectorConfigError(f"{name} must be {MIN_LEAD_S} to {MAX_LEAD_S} seconds, not {lead_s!r}")
+
+
+def shared_options(config: AudioConnectorConfig) -> dict[str, Any]:
+    """The settings of `config` that `AudioConnector` takes."""
+    return {entry.name: getattr(config, entry.name) for entry in fields(AudioConnectorConfig)}
+
+
+def _takes_client(on_connect: object) -> bool:
+    if not callable(on_connect):
+        return False
+    try:
+        inspect.signature(on_connect).bind(object())
+    except TypeError:
+        return False
+    except ValueError:  # a builtin without a signature
+        return True
+    return True
+
+
+def _is_json_object(text: object) -> bool:
+    try:
+        return isinstance(text, str) and isinstance(json.loads(text), dict)
+    except ValueError:
+        return False

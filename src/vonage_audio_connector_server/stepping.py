@@ -1,0 +1,74 @@
+"""Run an awaitable up to its first wait, in the task that runs now, and the rest of it later in the same task.
+
+Most handlers, and most writes to a socket, never wait. Finding that out costs one step and no task switch, which is
+what makes the direct way through a connection cheap; and a first step that does wait tells that the loop turns.
+Cancel scopes stay right because both parts run in one task; so nothing may be opened around the second part that was
+not open around the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+async def call(function: Callable[..., object], *args: object) -> None:
+    """Call a plain function or a coroutine function, and wait for what it returns if that can be awaited."""
+    result = function(*args)
+    if inspect.isawaitable(result):
+        await result
+
+
+def is_being_cancelled() -> bool:
+    """Whether somebody cancels the running task; else a `CancelledError` comes from something it waited for.
+
+    On asyncio, waiting for a task that was cancelled raises the same error as being cancelled, and anyio has no word
+    for the difference. On trio there is none.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no asyncio loop runs here: trio
+        return True
+    return task is None or task.cancelling() > 0
+
+
+class FirstStep(Generic[T]):
+    """An awaitable after its first step: finished with `result`, or to be awaited for it.
+
+    Raises what the awaitable raises in its first step.
+    """
+
+    __slots__ = ("_iterator", "_pending", "finished", "result")
+
+    result: T
+
+    def __init__(self, awaitable: Awaitable[T]) -> None:
+        self._iterator: Generator[Any, Any, T] = awaitable.__await__()
+        try:
+            self._pending = next(self._iterator)
+        except StopIteration as stop:
+            self.result = stop.value
+            self.finished = True
+        else:
+            self.finished = False
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Run the rest. What the event loop sends or throws (a cancellation, too) goes to the awaitable."""
+        if self.finished:
+            return self.result
+        iterator, pending = self._iterator, self._pending
+        try:
+            while True:
+                try:
+                    sent = yield pending
+                except BaseException as exc:  # noqa: BLE001 (the awaitable's own affair, whatever it is)
+                    pending = iterator.throw(exc)
+                else:
+                    pending = iterator.send(sent)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result

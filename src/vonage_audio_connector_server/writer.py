@@ -1,0 +1,209 @@
+"""The way out of one connection: the write turn, and the task that plays the queue.
+
+Whoever holds the *write turn* writes: a caller whose frame is due hands it straight to the socket; a writer task plays
+what is queued, and ends when nothing is. The holder polls until nothing is due, so what others queue meanwhile goes
+out in order, and when the turn ends every text that was queued before it is on the wire.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import anyio
+import anyio.abc
+from anyio.lowlevel import checkpoint
+
+from .core.session import Action, Send, Session, Wait
+
+logger = logging.getLogger("vonage_audio_connector_server")
+
+ASGIMessage = MutableMapping[str, Any]
+
+TURN_S = 0.01
+"""A call yields when the event loop has not turned for this long, so that no caller can starve the connection."""
+
+ABNORMAL = 1006  # RFC 6455 §7.4.1: the socket went away without a close
+
+# What servers raise from `send` when the socket is gone: uvicorn an OSError, or a RuntimeError where it closed the
+# connection by itself; memory streams (Starlette's TestClient) the anyio errors.
+_GONE = (OSError, RuntimeError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+
+
+def backend_clock() -> Callable[[], float]:
+    """The monotonic clock of the running event loop.
+
+    On trio it is trio's own, which tests replace. On asyncio it is `time.monotonic`: `anyio.current_time` costs 2 µs
+    a call, and on uvloop it stands still while the loop doesn't turn.
+    """
+    return anyio.current_time if _on_trio() else time.monotonic
+
+
+class Writer:
+    """Writes what a session has to send, when it is due.
+
+    Args:
+        session: what to send, and when.
+        send: the ASGI `send` of the connection.
+        clock: the clock of the session.
+        on_end: called with a close code, once, when the close is on the wire or the socket turned out to be gone.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        send: Callable[[ASGIMessage], Awaitable[None]],
+        clock: Callable[[], float],
+        on_end: Callable[[int], None],
+    ) -> None:
+        self.tasks: anyio.abc.TaskGroup | None = None  # where the writer task may be started
+        self.closing: tuple[int, str] | None = None  # what to close with, once what is queued is out
+        self.ended = False
+        self._session = session
+        self._send = send
+        self._clock = clock
+        self._on_end = on_end
+        # A send that trio cancels half-way leaves a broken stream, so there it is shielded. asyncio servers wait
+        # before they write: there a cancelled write is put back, which costs nothing while all goes well.
+        self._shield = _on_trio()
+        self._writing = False  # somebody holds the write turn
+        self._turn_end: anyio.Event | None = None  # is set when the turn ends
+        self._playing = False  # the writer task runs
+        self._wake_at_s = -math.inf  # when it wakes by itself
+        self._wake: anyio.Event | None = None  # wakes it before
+        self._turned_s = clock()  # when the event loop is known to have turned
+
+    # For callers
+
+    async def audio_queued(self) -> None:
+        """Write what is due of the audio that was just queued, and see to it that the rest is played.
+
+        Yields where the audio could not go straight to the socket, and where the loop has not turned for `TURN_S`.
+        """
+        if self._writing or type(await self.write_due()) is Wait:
+            await checkpoint()
+            self.turned()
+        else:
+            await self.let_turn()
+
+    async def written(self) -> None:
+        """Wait until every text queued so far, and the close if there is one, is on the wire, or all is over."""
+        while not self.ended and (self._writing or self.closing is not None or self._session.has_unsent):
+            if self._writing:
+                await self._wait_turn_end()
+            else:
+                await self.write_due()
+
+    def play_from(self, due_s: float) -> None:
+        """Make sure that the writer task looks at the queue at `due_s`."""
+        if self.tasks is None or self.ended:
+            return
+        if not self._playing:
+            self._playing = True
+            self._wake_at_s = -math.inf
+            self.tasks.start_soon(self._play)
+        elif due_s < self._wake_at_s and self._wake is not None:
+            self._wake.set()
+
+    def end(self) -> None:
+        """All is over: end all waits. Nothing is written any more."""
+        self.ended = True
+        for event in (self._wake, self._turn_end):
+            if event is not None:
+                event.set()
+
+    # The turn of the event loop
+
+    def turned(self) -> None:
+        """The event loop has turned just now."""
+        self._turned_s = self._clock()
+
+    async def let_turn(self) -> None:
+        """Yield if the event loop has not turned for `TURN_S`."""
+        if self._clock() - self._turned_s > TURN_S:
+            await checkpoint()
+            self.turned()
+
+    # The write turn
+
+    async def write_due(self) -> Action:
+        """Hold the write turn, which must be free, and write until nothing is due.
+
+        Cancelling it loses nothing: the writer task goes on where it stopped.
+        """
+        self._writing = True
+        try:
+            while type(action := self._session.poll(self._clock())) is Send:
+                payloads = action.payloads
+                while payloads:
+                    await self._write(payloads.popleft())
+            if self.closing is not None:
+                await self.close(*self.closing)
+        except BaseException:  # a cancelled caller
+            self.play_from(self._clock())
+            raise
+        finally:
+            self._writing = False
+            if self._turn_end is not None:
+                self._turn_end.set()
+                self._turn_end = None
+        if type(action) is Wait:
+            self.play_from(action.until_s)
+        return action
+
+    async def close(self, code: int, reason: str) -> None:
+        """Write the close, now, and end."""
+        if not self.ended:
+            await self._deliver({"type": "websocket.close", "code": code, "reason": reason})
+            self._on_end(code)
+
+    async def _write(self, payload: bytes | str) -> None:
+        kind = "bytes" if type(payload) is bytes else "text"
+        try:
+            await self._deliver({"type": "websocket.send", kind: payload})
+        except BaseException:  # a cancelled caller: the payload is still ours
+            self._session.put_back(payload)
+            raise
+
+    async def _deliver(self, message: ASGIMessage) -> None:
+        if self.ended:
+            return
+        try:
+            if self._shield:
+                with anyio.CancelScope(shield=True):
+                    await self._send(message)
+            else:
+                await self._send(message)
+        except _GONE as exc:
+            logger.debug("the socket is gone", exc_info=exc)
+            self._on_end(ABNORMAL)
+
+    async def _wait_turn_end(self) -> None:
+        self._turn_end = self._turn_end or anyio.Event()
+        await self._turn_end.wait()
+
+    # The writer task
+
+    async def _play(self) -> None:
+        try:
+            while not self.ended:
+                if self._writing:
+                    await self._wait_turn_end()
+                    continue
+                action = await self.write_due()
+                if type(action) is not Wait:
+                    return
+                self._wake_at_s = action.until_s
+                self._wake = anyio.Event()
+                with anyio.move_on_after(action.until_s - self._clock()):
+                    await self._wake.wait()
+                self._wake_at_s = -math.inf
+        finally:
+            self._playing = False
+
+
+def _on_trio() -> bool:
+    return anyio.get_cancelled_exc_class().__module__.startswith("trio")
