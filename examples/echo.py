@@ -1,7 +1,7 @@
 """Sends every frame of audio back as it comes: the shortest way to hear that a call reaches you.
 
-    python examples/echo.py                  # listens on ws://localhost:8765
-    uvicorn --app-dir examples echo:app      # the same under an ASGI server of your choice
+python examples/echo.py                  # listens on ws://localhost:8765
+uvicorn --app-dir examples echo:app      # the same under an ASGI server of your choice
 """
 
 import os

@@ -1,6 +1,6 @@
 """Writes a WAV file per connection, named by the connection's id.
 
-    python examples/record.py                # listens on ws://localhost:8765, writes into the current folder
+python examples/record.py                # listens on ws://localhost:8765, writes into the current folder
 """
 
 import os

@@ -30,7 +30,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-class ClosedByServer(Exception):
+class ClosedByServerError(Exception):
     def __init__(self, code: int) -> None:
         super().__init__(f"closed with {code}")
         self.code = code
@@ -55,7 +55,7 @@ class TestClientCaller:
     def receive(self) -> bytes | str:
         message = self.session.receive()
         if message["type"] == "websocket.close":
-            raise ClosedByServer(message["code"])
+            raise ClosedByServerError(message["code"])
         received: bytes | str | None = message.get("bytes")
         return message["text"] if received is None else received
 
@@ -74,7 +74,7 @@ class SocketCaller:
         try:
             return self.connection.recv(timeout=10)
         except ConnectionClosed as exc:
-            raise ClosedByServer(exc.rcvd.code if exc.rcvd else 1006) from exc
+            raise ClosedByServerError(exc.rcvd.code if exc.rcvd else 1006) from exc
 
     def hang_up(self) -> None:
         self.connection.close()
@@ -131,9 +131,7 @@ class Way:
 def run_uvicorn(app: ASGIApp) -> Iterator[int]:
     """uvicorn, as users run it, in a thread of its own; yields the port."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, log_config=None, lifespan="off", ws="websockets-sansio", timeout_graceful_shutdown=10
-    )
+    config = uvicorn.Config(app, log_config=None, lifespan="off", ws="websockets-sansio", timeout_graceful_shutdown=10)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
@@ -171,9 +169,7 @@ def carrier(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(params=["alone", "starlette", "fastapi"])
-def way(
-    request: pytest.FixtureRequest, carrier: str, shared_server: Callable[[ASGIApp], int]
-) -> Iterator[Way]:
+def way(request: pytest.FixtureRequest, carrier: str, shared_server: Callable[[ASGIApp], int]) -> Iterator[Way]:
     way = Way(request.param, carrier, shared_server)
     with way.stack, contextlib.suppress(WebSocketDisconnect):
         yield way

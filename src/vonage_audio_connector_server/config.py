@@ -51,10 +51,14 @@ class AudioConnectorConfig:
     clear_commands: Sequence[str] = field(default=DEFAULT_CLEAR_COMMANDS)
 
     def __post_init__(self) -> None:
-        self._check("on_connect", self.on_connect is None or _takes_client(self.on_connect), "a function of one client")
-        self._check("on_start", self.on_start is None or callable(self.on_start), "a function without arguments")
-        self._check("on_stop", self.on_stop is None or callable(self.on_stop), "a function without arguments")
-        self._check("rate_hz", self.rate_hz in (8_000, 16_000, 24_000), "8000, 16000 or 24000")
+        self._check(
+            "on_connect", self.on_connect is None or _takes(self.on_connect, "client"), "a function of one client"
+        )
+        for name in ("on_start", "on_stop"):
+            hook = getattr(self, name)
+            self._check(name, hook is None or _takes(hook), "a function without arguments")
+        is_rate = type(self.rate_hz) is int and self.rate_hz in (8_000, 16_000, 24_000)
+        self._check("rate_hz", is_rate, "8000, 16000 or 24000")
         check_lead_s("lead_s", self.lead_s)
         self._check(
             "max_message_bytes",
@@ -63,8 +67,8 @@ class AudioConnectorConfig:
         )
         self._check(
             "clear_commands",
-            not isinstance(self.clear_commands, str) and all(map(_is_json_object, self.clear_commands)),
-            "a sequence of JSON objects as texts",
+            isinstance(self.clear_commands, (list, tuple)) and all(map(_is_json_object, self.clear_commands)),
+            "a list or tuple of JSON objects as texts",
         )
 
     @property
@@ -97,14 +101,15 @@ class AudioConnectorServerConfig(AudioConnectorConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check("host", isinstance(self.host, str) and bool(self.host.strip()), "a host name or address")
-        if isinstance(self.port, str) and self.port.isdecimal():
+        if isinstance(self.port, str) and self.port.isdecimal() and len(self.port) <= 5:
             self.port = int(self.port)  # as it comes from the environment; the reference takes it, too
         self._check(
             "port",
             isinstance(self.port, int) and not isinstance(self.port, bool) and 0 <= self.port <= 65_535,
             "a number from 0 (any free port) to 65535",
         )
-        self._check("ssl", self.ssl is None or isinstance(self.ssl, ssl_module.SSLContext), "an ssl.SSLContext or None")
+        is_tls = isinstance(self.ssl, ssl_module.SSLContext) and self.ssl.protocol != ssl_module.PROTOCOL_TLS_CLIENT
+        self._check("ssl", self.ssl is None or is_tls, "a server's ssl.SSLContext or None")
 
 
 def check_lead_s(name: str, lead_s: float) -> None:
@@ -123,11 +128,11 @@ def shared_options(config: AudioConnectorConfig) -> dict[str, Any]:
     return {entry.name: getattr(config, entry.name) for entry in fields(AudioConnectorConfig)}
 
 
-def _takes_client(on_connect: object) -> bool:
-    if not callable(on_connect):
+def _takes(function: object, *arguments: object) -> bool:
+    if not callable(function):
         return False
     try:
-        inspect.signature(on_connect).bind(object())
+        inspect.signature(function).bind(*arguments)
     except TypeError:
         return False
     except ValueError:  # a builtin without a signature
@@ -138,5 +143,5 @@ def _takes_client(on_connect: object) -> bool:
 def _is_json_object(text: object) -> bool:
     try:
         return isinstance(text, str) and isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False

@@ -70,5 +70,6 @@ class FirstStep(Generic[T]):
                 else:
                     pending = iterator.send(sent)
         except StopIteration as stop:
-            result: T = stop.value
-            return result
+            self.result = stop.value
+            self.finished = True
+            return self.result

@@ -5,7 +5,6 @@ Sizes are bytes of 16-bit mono PCM. Knows nothing of time, and nothing of messag
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 from ..errors import AudioConnectorAudioError
@@ -90,7 +89,7 @@ def _copy(audio: Buffer) -> bytes:
             "convert it first, for floats (x * 32767).astype('<i2')"
         )
     shape = view.shape or ()
-    if len(shape) > 1 and math.prod(shape) != max(shape):
+    if sum(length > 1 for length in shape) > 1:  # (1, n) and (n, 1) are one channel
         raise AudioConnectorAudioError(f"audio has the shape {shape}, but the connection is mono")
     if not view.c_contiguous:
         raise AudioConnectorAudioError("audio is not contiguous in memory: use numpy.ascontiguousarray(audio)")

@@ -82,6 +82,16 @@ class Pacer:
         self._samples += samples
         return 0.0
 
+    def unsent(self, samples: int) -> None:
+        """Take back samples that were counted and did not go out."""
+        self._samples -= samples
+
+    def change_rate(self, rate_hz: int) -> None:
+        """Count at another rate from the position on."""
+        self._anchor_s = self.position_s
+        self._samples = 0
+        self.rate_hz = rate_hz
+
     def reset(self) -> None:
         """Forget the schedule: the next frame is due at once."""
         self._anchor_s = -math.inf

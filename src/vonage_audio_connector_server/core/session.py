@@ -21,7 +21,7 @@ from typing import Any
 from ..errors import AudioConnectorAudioError
 from ..models import FRAME_MS, SAMPLE_BYTES, AudioFormat
 from .framing import Framer
-from .pacing import DEFAULT_LEAD_S, Pacer
+from .pacing import DEFAULT_LEAD_S, MIN_LEAD_S, Pacer
 from .wire import DEFAULT_CLEAR_COMMANDS, Connected, Event, parse_text
 
 FORMAT_WAIT_S = 1.0
@@ -31,7 +31,7 @@ REMAINDER_WAIT_S = 0.2
 """How long part of a frame waits for the rest where its source is live, that is, not ahead of the listener."""
 
 _AHEAD_S = REMAINDER_WAIT_S / 2  # a source this far ahead of the listener is not live
-_REMAINDER_MARGIN_S = 0.04  # two frames: a remainder that is sent at the moment of its turn is heard too late
+_REMAINDER_MARGIN_S = MIN_LEAD_S  # two frames: a remainder that is sent at the moment of its turn is heard too late
 _PAUSE_S = 1.0  # a listener who was dry for longer heard a pause, not a gap
 
 
@@ -178,9 +178,10 @@ class Session:
             AudioConnectorAudioError: `frame_bytes` and `frame_ms` don't describe the connection's rate.
         """
         audio_format = self._format_of(frame_bytes, frame_ms)
-        self._queued_at_s = now_s
         if flush:
             self.clear()
+        if pcm:
+            self._queued_at_s = now_s
         if audio_format is None:
             self._early.append((pcm, frame_ms, end))
             self._queued_bytes += len(pcm)
@@ -191,7 +192,8 @@ class Session:
             frames += self._framer.flush(frame_bytes)
         self._frames.extend(frames)
         self._queued_bytes += len(frames) * frame_bytes
-        self._live = self.ahead_s(now_s) + self._seconds(self._queued_bytes) < _AHEAD_S
+        if pcm:
+            self._live = self.ahead_s(now_s) + self._seconds(self._queued_bytes) < _AHEAD_S
 
     def clear(self) -> float:
         """The barge-in, in one step: drop all queued audio, forget the schedule, send the clear commands.
@@ -206,17 +208,7 @@ class Session:
 
     def drop_audio(self) -> float:
         """Drop all audio that the socket has not accepted; returns its seconds. Texts stay queued."""
-        unsent = [len(payload) for payload in self._outbox if isinstance(payload, bytes)]
-        self.frames_out -= len(unsent)
-        self.bytes_out -= sum(unsent)
-        dropped_bytes = sum(unsent) + self._queued_bytes + self._framer.remainder_bytes
-        texts = [payload for payload in self._outbox if isinstance(payload, str)]
-        self._outbox.clear()
-        self._outbox.extend(texts)
-        self._frames.clear()
-        self._early.clear()
-        self._framer.clear()
-        self._queued_bytes = 0
+        dropped_bytes = sum(map(len, self._take_back()))
         self._pacer.reset()
         self.dropped_out_samples += dropped_bytes // SAMPLE_BYTES
         return self._seconds(dropped_bytes)
@@ -283,9 +275,8 @@ class Session:
 
     def _remainder_due_s(self) -> float:
         """When the remainder goes out padded, all frames before it being sent."""
-        if self._live:
-            return self._queued_at_s + REMAINDER_WAIT_S
-        return self._pacer.position_s - _REMAINDER_MARGIN_S
+        due_s = self._pacer.position_s - _REMAINDER_MARGIN_S
+        return max(due_s, self._queued_at_s + REMAINDER_WAIT_S) if self._live else due_s
 
     def _take_due(self, now_s: float) -> None:
         budget_samples = self._pacer.budget_samples(now_s)
@@ -337,16 +328,30 @@ class Session:
         return known
 
     def _adopt(self, audio_format: AudioFormat) -> None:
-        """Take this format from now on. Audio that was cut for another one is cut anew."""
+        """Take this format from now on. Audio that was cut for another one and has not gone out is cut anew."""
         if audio_format == self.audio_format:
             return
+        early, self._early = self._early, []
+        waiting = self._take_back()
         self.audio_format = audio_format
-        self._pacer = Pacer(audio_format.rate_hz, self._pacer.lead_s)
-        waiting = [(frame, FRAME_MS, False) for frame in self._frames]
-        waiting.append((self._framer.clear(), FRAME_MS, False))
-        waiting += self._early
-        self._frames.clear()
-        self._early = []
-        self._queued_bytes = 0
-        for pcm, frame_ms, end in waiting:
+        self._pacer.change_rate(audio_format.rate_hz)
+        for pcm in waiting:
+            self.queue_audio(pcm, self._queued_at_s)
+        for pcm, frame_ms, end in early:
             self.queue_audio(pcm, self._queued_at_s, frame_ms=frame_ms, end=end)
+
+    def _take_back(self) -> list[bytes]:
+        """Empty all queues of audio, and return it in order; texts stay in the outbox."""
+        unsent = [payload for payload in self._outbox if isinstance(payload, bytes)]
+        unsent_bytes = sum(map(len, unsent))
+        self.frames_out -= len(unsent)
+        self.bytes_out -= unsent_bytes
+        self._pacer.unsent(unsent_bytes // SAMPLE_BYTES)
+        texts = [payload for payload in self._outbox if isinstance(payload, str)]
+        self._outbox.clear()
+        self._outbox.extend(texts)
+        waiting = [*unsent, *self._frames, self._framer.clear(), *(pcm for pcm, _, _ in self._early)]
+        self._frames.clear()
+        self._early.clear()
+        self._queued_bytes = 0
+        return waiting

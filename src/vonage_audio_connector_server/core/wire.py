@@ -99,6 +99,7 @@ def encode_packet(packet: object) -> str:
     try:
         if isinstance(packet, str):
             json.loads(packet, parse_constant=_refuse_constant)
+            packet.encode()  # a lone surrogate has no UTF-8
             return packet
         return json.dumps(packet, allow_nan=False)
     except (ValueError, TypeError, RecursionError) as exc:

@@ -72,7 +72,7 @@ def _window_energy(samples: NDArray[np.int16], window: int) -> NDArray[np.int64]
 
 
 def _correlate(wanted: NDArray[np.int16], found: NDArray[np.int16]) -> NDArray[np.float64]:
-    """The product of `wanted` with every stretch of `found`, block by block, so that an hour fits into memory."""
+    """The product of `wanted` with every stretch of `found`, block by block, so that `found` may be long."""
     import numpy as np
 
     size = 1 << max(_SMALLEST_FFT_BITS, (2 * len(wanted)).bit_length())

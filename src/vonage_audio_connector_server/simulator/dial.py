@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus, WebSocketException
+from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
 
 from ..errors import AudioConnectorConfigError, AudioConnectorError
 
@@ -60,7 +60,7 @@ async def dial(url: str, custom: Mapping[str, str], ssl_context: ssl.SSLContext 
         raise DialError(f"the server did not accept the connection within {CONNECT_S:g} s") from exc
     except OSError as exc:  # before ValueError, because a certificate error is both
         raise DialError(f"no connection: {exc}") from exc
-    except ValueError as exc:
+    except (InvalidURI, ValueError) as exc:
         raise AudioConnectorConfigError(f"url {url!r} can't be used: {exc}") from exc
     except (WebSocketException, EOFError) as exc:
         raise DialError(f"no WebSocket connection: {exc}") from exc

@@ -1,0 +1,353 @@
+import json
+import math
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import wave
+from array import array
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from typer.testing import CliRunner
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import ServerConnection, serve
+
+from vonage_audio_connector_server import __version__
+from vonage_audio_connector_server.cli import main
+from vonage_audio_connector_server.cli.commands import app
+
+RUN = (sys.executable, "-c", "from vonage_audio_connector_server.cli import main; main()")
+FAST = ["--quiet", "0.2", "--timeout", "0.3"]
+BOT = """
+async def on_connect(client):
+    async for message in client:
+        if isinstance(message, bytes):
+            await client.send_audio_buffer(message)
+number = 7
+def no_client(): ...
+"""
+
+Handler = Callable[[ServerConnection], None]
+
+
+@pytest.fixture
+def serving() -> Iterator[Callable[[Handler], str]]:
+    """`serving(handler)` starts a server in a thread and returns its url."""
+    started = []
+
+    def start(handler: Handler) -> str:
+        server = serve(handler, "127.0.0.1", 0, compression=None)
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        started.append((server, thread))
+        return f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+
+    yield start
+    for server, thread in started:
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def speech(tmp_path: Path) -> Path:
+    """A file with 0.3 s of a tone at 8 kHz."""
+    path = tmp_path / "speech.wav"
+    pcm = array("h", [round(9000 * math.sin(0.3 * at)) for at in range(2400)]).tobytes()
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(pcm)
+    return path
+
+
+@pytest.fixture
+def bot(tmp_path: Path) -> Path:
+    path = tmp_path / "a_bot.py"
+    path.write_text(BOT)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _restore_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What `serve` puts in front of the import path goes away again."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def run(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments], catch_exceptions=False)
+    return result.exit_code, result.stdout, result.stderr
+
+
+def echo(websocket: ServerConnection) -> None:
+    try:
+        for message in websocket:
+            if isinstance(message, bytes):
+                websocket.send(message)
+    except ConnectionClosed:
+        pass  # while it was sending
+
+
+def in_one_line(error: str) -> str:
+    assert error.count("\n") == 1
+    assert error.startswith("Error: ")
+    return error
+
+
+def test_help_and_version() -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    assert "simulate" in out
+    assert "serve" in out
+    assert run("simulate", "--help")[0] == run("serve", "-h")[0] == 0
+    assert run("--version") == (0, f"vonage-audio-connector-server {__version__}\n", "")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = (
+        "import sys, vonage_audio_connector_server.cli.commands;"
+        "print({'numpy', 'websockets', 'starlette', 'uvicorn', 'anyio'} & set(sys.modules))"
+    )
+
+    out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert out == "set()\n"
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_the_extra_it_is_named(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+
+    with pytest.raises(SystemExit) as caught:
+        main()
+
+    assert caught.value.code == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "pip install 'vonage-audio-connector-server[cli]'" in told.err
+    assert told.err.count("\n") == 1
+
+
+class TestSimulate:
+    def test_json_is_one_object_and_the_answer_is_written(
+        self, serving: Callable[[Handler], str], speech: Path, tmp_path: Path
+    ) -> None:
+        heard = tmp_path / "heard.wav"
+
+        code, out, error = run(
+            "simulate", serving(echo), "--input", speech, "--output", heard, "--json", "--compare", *FAST
+        )
+
+        report = json.loads(out)
+        assert (code, error) == (0, "")
+        assert (report["ok"], report["outcome"], report["rate_hz"]) == (True, "answered", 8000)
+        assert report["frames_heard"] >= 15
+        assert report["wrong_size_frames"] == report["overflow_frames"] == 0
+        assert report["same_as_question"] > 0.9
+        with wave.open(str(heard)) as file:
+            assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (8000, 1, 2)
+            assert file.getnframes() / 8000 == pytest.approx(report["duration_s"], abs=0.05)
+
+    def test_a_table_for_people(self, serving: Callable[[Handler], str], speech: Path) -> None:
+        code, out, error = run("simulate", serving(echo), "--input", speech, *FAST)
+
+        assert (code, error) == (0, "")
+        for row in ("answered; closed with 1000", "gaps inside speech", "overflow", "wrong size", "answer after"):
+            assert row in out
+
+    def test_headers_reach_the_server(self, serving: Callable[[Handler], str], speech: Path) -> None:
+        seen: list[str | bytes | None] = []
+
+        def handler(websocket: ServerConnection) -> None:
+            assert websocket.request is not None
+            seen.extend([websocket.request.headers.get("tenant"), websocket.recv()])
+
+        code, _, _ = run(
+            "simulate", serving(handler), "-i", speech, "--header", "tenant=blue", "--header", "q=a=b", "--json", *FAST
+        )
+
+        assert code == 0
+        assert seen[0] == "blue"
+        assert isinstance(seen[1], str)
+        assert json.loads(seen[1])["q"] == "a=b"
+
+    def test_wrong_frames_end_with_1(self, serving: Callable[[Handler], str], speech: Path) -> None:
+        def handler(websocket: ServerConnection) -> None:
+            websocket.send(bytes(160))
+            for _ in websocket:
+                pass
+
+        url = serving(handler)
+
+        code, out, _ = run("simulate", url, "-i", speech, "--json", *FAST)
+        assert code == 1
+        assert json.loads(out)["wrong_size_frames"] == 1
+        code, out, _ = run("simulate", url, "-i", speech, *FAST)
+        assert code == 1
+        assert "1 of the server's frames were not 320 bytes long" in out
+
+    def test_a_close_with_an_error_ends_with_1(self, serving: Callable[[Handler], str], speech: Path) -> None:
+        code, out, _ = run(
+            "simulate", serving(lambda websocket: websocket.close(1011, "boom")), "-i", speech, "--json", *FAST
+        )
+
+        assert code == 1
+        assert json.loads(out)["problems"] == ["the server closed the connection with 1011 (boom)"]
+
+    def test_nobody_there_ends_with_1(self, speech: Path, tmp_path: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            url = f"ws://127.0.0.1:{listener.getsockname()[1]}"
+
+        heard = tmp_path / "heard.wav"
+        heard.write_bytes(b"of an earlier call")
+
+        code, out, _ = run("simulate", url, "-i", speech, "-o", heard, "--json")
+        assert code == 1
+        assert json.loads(out)["outcome"] == "not connected"
+        with wave.open(str(heard)) as file:
+            assert file.getnframes() == 0
+        code, out, _ = run("simulate", url, "-i", speech)
+        assert code == 1
+        assert "no connection: " in out
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["-i", "missing.wav"], "Error: missing.wav: No such file or directory"),
+            (["-i", "."], "Error: .: Is a directory"),
+            (["-i", "text.wav"], "text.wav is no WAV file"),
+            (["-i", "speech.wav", "-o", "speech.wav"], "--output would overwrite the file of --input"),
+            (["-i", "speech.wav", "-o", "no/heard.wav"], "is no file in an existing folder"),
+            (["-i", "speech.wav", "--header", "x"], "--header takes NAME=VALUE, not 'x'"),
+            (["-i", "speech.wav", "--header", "event=x"], "'event' can't be the name of a custom header"),
+            (["-i", "speech.wav", "--insecure"], "--cafile and --insecure are for wss://"),
+        ],
+    )
+    def test_what_can_not_be_done_is_one_sentence_and_2(
+        self, arguments: list[str], told: str, speech: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(speech.parent)
+        Path("text.wav").write_text("this is not audio")
+
+        code, out, error = run("simulate", "ws://127.0.0.1:1", *arguments, "--json")
+
+        assert (code, out) == (2, "")
+        assert told in in_one_line(error)
+
+    def test_wrong_urls_and_certificates_are_one_sentence_and_2(self, speech: Path) -> None:
+        for url, options, told in (
+            ("http://127.0.0.1", [], "url must begin with ws:// or wss://"),
+            ("wss://127.0.0.1:1", ["--cafile", "missing.pem"], "--cafile missing.pem can't be read: No such file"),
+            ("wss://127.0.0.1:1", ["--cafile", str(speech)], "speech.wav can't be used"),
+            ("wss://127.0.0.1:1", ["--cafile", str(speech), "--insecure"], "can't go together"),
+        ):
+            code, out, error = run("simulate", url, "-i", speech, *options)
+            assert (code, out) == (2, "")
+            assert told in in_one_line(error)
+
+    def test_a_missing_input_option_is_a_usage_error(self) -> None:
+        code, out, error = run("simulate", "ws://127.0.0.1:1")
+
+        assert (code, out) == (2, "")
+        assert "--input" in error
+
+
+class TestServe:
+    def test_it_serves_until_sigint_and_can_be_called(self, bot: Path, speech: Path) -> None:
+        for target, folder in ((f"{bot}:on_connect", "/"), ("a_bot:on_connect", bot.parent)):
+            with Served(target, folder) as url:
+                code, out, _ = run("simulate", url, "-i", speech, "--json", *FAST)
+                assert code == 0, out
+                assert json.loads(out)["frames_heard"] >= 10
+
+    def test_tls(self, bot: Path, speech: Path, tmp_path: Path) -> None:
+        authority = trustme.CA()
+        certificate = authority.issue_cert("127.0.0.1")
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+        certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+
+        with Served(
+            f"{bot}:on_connect", "/", "--certfile", str(tmp_path / "cert.pem"), "--keyfile", str(tmp_path / "key.pem")
+        ) as url:
+            assert url.startswith("wss://")
+            assert run("simulate", url, "-i", speech, "--cafile", tmp_path / "ca.pem", *FAST)[0] == 0
+            assert run("simulate", url, "-i", speech, "--insecure", *FAST)[0] == 0
+            code, out, _ = run("simulate", url, "-i", speech, *FAST)
+            assert code == 1
+            assert "certificate" in out
+
+    def test_a_port_in_use_ends_with_1(self, bot: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            port = listener.getsockname()[1]
+            code, out, error = run("serve", f"{bot}:on_connect", "--port", port)
+
+        assert (code, out) == (1, "")
+        assert f"port {port} of 127.0.0.1 is in use" in in_one_line(error)
+
+    @pytest.mark.parametrize(
+        ("arguments", "told"),
+        [
+            (["a_bot"], "'a_bot' names no function"),
+            (["no_such_module:f"], "there is no module 'no_such_module'"),
+            (["a_bot.no_such:f"], "there is no module 'a_bot.no_such'"),
+            (["no_such.py:f"], "there is no file no_such.py"),
+            (["a_bot:f"], "a_bot has no 'f'"),
+            (["a_bot:number"], "on_connect must be a function of one client"),
+            (["a_bot:no_client"], "on_connect must be a function of one client"),
+            (["broken.py:f"], "broken.py can't be imported: ZeroDivisionError: division by zero (broken.py, line 2)"),
+            (["needy:f"], "needy can't be imported: ModuleNotFoundError: No module named 'no_such_thing' (needy.py"),
+            (["misspelt:f"], "misspelt can't be imported: SyntaxError"),
+            (["json.py:loads"], "json.py has the name of another module, 'json'"),
+            (["a_bot:on_connect", "--keyfile", "key.pem"], "--keyfile needs --certfile"),
+            (["a_bot:on_connect", "--certfile", "no.pem"], "--certfile no.pem can't be read: No such file"),
+            (["a_bot:on_connect", "--certfile", "broken.py"], "--certfile broken.py can't be used"),
+        ],
+    )
+    def test_what_can_not_be_done_is_one_sentence_and_2(
+        self, arguments: list[str], told: str, bot: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(bot.parent)
+        Path("broken.py").write_text("x = 1\nx / 0\n")
+        Path("needy.py").write_text("import no_such_thing\n")
+        Path("misspelt.py").write_text("def f(:\n")
+        Path("json.py").write_text("def loads(client): ...\n")
+
+        code, out, error = run("serve", *arguments, "--port", "0")
+
+        assert (code, out) == (2, "")
+        assert told in in_one_line(error)
+
+
+class Served:
+    """`with Served(target, folder) as url`: the command `serve` in a process of its own, ended by SIGINT."""
+
+    def __init__(self, target: str, folder: str | Path, *options: str) -> None:
+        self._process = subprocess.Popen(
+            [*RUN, "serve", target, "--port", "0", *options],
+            cwd=folder,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        )
+
+    def __enter__(self) -> str:
+        assert self._process.stderr is not None
+        line = self._process.stderr.readline()
+        found = re.search(r"wss?://\S+", line)
+        assert found is not None, line + self._process.stderr.read()
+        return found[0]
+
+    def __exit__(self, *_: object) -> None:
+        self._process.send_signal(signal.SIGINT)
+        rest = self._process.communicate(timeout=20)[1]
+        assert self._process.returncode == 0, rest
+        assert "Traceback" not in rest
