@@ -346,6 +346,13 @@ def test_a_remainder_behind_queued_audio_goes_out_just_before_its_turn() -> None
     assert session.underruns == 0
 
 
+def test_a_source_that_is_a_little_ahead_is_not_live() -> None:
+    session = make_session()
+    session.queue_audio(sound(160 * 7 + 40), 0.0)  # heard until 0.14, before the time of a live source is over
+    sent = play(session, 0.0, 1.0)
+    assert [sent_s for sent_s, _ in sent] == [0.0] * 7 + [pytest.approx(0.1)]
+
+
 def test_the_rest_that_comes_in_time_makes_padding_needless() -> None:
     session = make_session()
     session.queue_audio(sound(8_100), 0.0)
@@ -572,6 +579,14 @@ def test_clear_of_nothing_still_tells_the_router() -> None:
     assert session.clear() == 0.0
     assert session.flushes == 2
     assert write(session, 0.0) == [*CLEAR, *CLEAR]
+
+
+def test_what_clears_dropped_adds_up() -> None:
+    session = make_session()
+    for _ in range(2):
+        session.queue_audio(sound(800), 0.0)
+        session.clear()
+    assert session.dropped_out_s == 0.2
 
 
 def test_clear_is_no_underrun() -> None:

@@ -1,0 +1,140 @@
+"""Every example is run as a program of its own, and a simulated session speaks human speech to it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from vonage_audio_connector_server.simulator import SimulationReport, simulate
+from vonage_audio_connector_server.simulator.wav import read_wav
+
+pytestmark = pytest.mark.anyio
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SPEECH, RATE_HZ = read_wav(EXAMPLES / "audio" / "librivox-2.wav")
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+@contextlib.contextmanager
+def running(*arguments: str, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A program that listens on the port; it is ended with SIGTERM and must end in order."""
+    variables = os.environ | {"PORT": str(port), "PYTHONUNBUFFERED": "1"} | environment
+    with subprocess.Popen([sys.executable, *arguments], env=variables, stdout=subprocess.PIPE, text=True) as program:
+        try:
+            while program.poll() is None:
+                with contextlib.closing(socket.socket()) as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.05)
+            assert program.poll() is None
+            yield program
+        finally:
+            program.terminate()
+            program.wait(20)
+
+
+async def call(
+    port: int, seconds: float, *, scheme: str = "ws", path: str = "/", tls: ssl.SSLContext | None = None
+) -> SimulationReport:
+    question = SPEECH[: int(seconds * RATE_HZ) * 2]
+    return await simulate(
+        f"{scheme}://localhost:{port}{path}",
+        question,
+        RATE_HZ,
+        ssl_context=tls,
+        quiet_s=0.5,
+        timeout_s=5,
+        compare=True,
+    )
+
+
+def test_every_example_is_short() -> None:
+    lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
+    assert set(lines) >= {"echo.py", "parrot.py", "record.py", "fastapi_mount.py", "standalone.py", "demo.py"}
+    assert {name: count for name, count in lines.items() if count >= 60} == {}
+
+
+async def test_echo() -> None:
+    port = free_port()
+    with running(str(EXAMPLES / "echo.py"), port=port) as program:
+        report = await call(port, 1.5)
+    assert report.ok
+    assert report.frames_heard >= report.frames_sent - 2
+    assert program.returncode == 0
+
+
+async def test_parrot() -> None:
+    port = free_port()
+    with running(str(EXAMPLES / "parrot.py"), port=port) as program:
+        report = await call(port, 2.99)
+    assert report.ok
+    assert report.outcome == "answered"
+    assert report.gaps == ()
+    assert report.same_as_question is not None
+    assert report.same_as_question >= 0.99
+    assert report.answer_after_s is not None
+    assert 0.3 < report.answer_after_s < 1.5  # 600 ms of silence are the end of a sentence
+    assert program.returncode == 0
+
+
+async def test_record(tmp_path: Path) -> None:
+    port = free_port()
+    with running(str(EXAMPLES / "record.py"), port=port, RECORDINGS=str(tmp_path)) as program:
+        report = await simulate(f"ws://localhost:{port}", SPEECH, RATE_HZ, timeout_s=0.1)
+        assert program.stdout is not None
+        assert f"{report.frames_sent} frames" in program.stdout.readline()
+    (recording,) = tmp_path.glob("*.wav")
+    recorded, rate_hz = read_wav(recording)
+    assert rate_hz == RATE_HZ
+    assert len(recorded) == report.frames_sent * 640
+    assert recorded.startswith(SPEECH[: len(SPEECH) - len(SPEECH) % 640])
+    assert program.returncode == 0
+
+
+async def test_fastapi_mount() -> None:
+    port = free_port()
+    arguments = ["-m", "uvicorn", "--app-dir", str(EXAMPLES), "--port", str(port), "fastapi_mount:app"]
+    with running(*arguments, port=port) as program:
+        report = await call(port, 1.0, path="/vonage/room")
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/calls") as answer:  # noqa: ASYNC210
+            assert json.load(answer) == {}
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready for calls\n"  # the lifespan of the parent ran on_start
+    assert report.ok
+    assert report.frames_heard > 40
+
+
+async def test_standalone_over_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("localhost")
+    certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    tls = ssl.create_default_context()
+    authority.configure_trust(tls)
+    arguments = [str(EXAMPLES / "standalone.py"), str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")]
+    with running(*arguments, port=8765):
+        report = await call(8765, 1.0, scheme="wss", tls=tls)
+    assert report.ok
+    assert report.outcome == "answered"
+    assert report.frames_heard > 40
