@@ -80,7 +80,8 @@ async def test_echo() -> None:
     with running(str(EXAMPLES / "echo.py"), port=port) as program:
         report = await call(port, 1.5)
     assert report.ok
-    assert report.frames_heard >= report.frames_sent - 2
+    assert report.same_as_question is not None
+    assert report.same_as_question >= 0.9  # an echo has no lead: on a busy machine a frame may be late
     assert program.returncode == 0
 
 

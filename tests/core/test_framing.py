@@ -33,7 +33,7 @@ def cut(sizes_bytes: list[int]) -> list[bytes]:
 # Framer
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(st.integers(0, 70).map(lambda n: 2 * n), max_size=8), st.integers(1, 40).map(lambda n: 2 * n))
 def test_frames_are_the_input_padded_only_by_a_flush(sizes_bytes: list[int], frame_bytes: int) -> None:
     framer = Framer()

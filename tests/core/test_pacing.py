@@ -25,7 +25,7 @@ def send_all_due(pacer: Pacer, now_s: float) -> int:
     return frames
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(rates_hz, leads_s, st.floats(0.0, 1e6), st.lists(st.floats(0.0, 0.5), max_size=30))
 def test_schedule_holds_for_any_lateness(rate_hz: int, lead_s: float, now_s: float, late_s: list[float]) -> None:
     pacer = Pacer(rate_hz, lead_s)

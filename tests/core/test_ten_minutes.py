@@ -59,7 +59,7 @@ def call(seed: int, sound: bytes, stall_s: float) -> Call:
     return Call(session, peer, writes)
 
 
-@pytest.mark.parametrize(("seed", "seconds"), [(1, 600), (2, 600), (3, 40), (4, 40), (5, 40)])
+@pytest.mark.parametrize(("seed", "seconds"), [(1, 600), (2, 60), (3, 60), (4, 60), (5, 60)])
 def test_a_call_on_a_late_loop_has_no_gap_and_no_drift(seed: int, seconds: int) -> None:
     sound = SOUND[: seconds * 16_000]
     ended = call(seed, sound, stall_s=0.15)
