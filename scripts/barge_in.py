@@ -42,6 +42,7 @@ async def on_connect(client: Client) -> None:
 
 def serve() -> None:
     """The server's process."""
+
     def on_start() -> None:
         print("listening", flush=True)
 

@@ -242,6 +242,8 @@ async def test_messages_are_taken_by_a_handler_or_by_async_for_not_by_both() -> 
             client.disconnect(code=1006)
         with pytest.raises(AudioConnectorConfigError, match="123 bytes"):
             client.disconnect(reason="ä" * 62)
+        with pytest.raises(AudioConnectorConfigError, match="can't be written as UTF-8"):
+            client.disconnect(reason="\ud800")
         gate.hang_up()
 
     await gate.serve(AudioConnector(on_connect))

@@ -205,7 +205,11 @@ class Client:
         """
         if code not in _CLOSE_CODES and not 3000 <= code <= 4999:
             raise AudioConnectorConfigError(f"code must be a close code that may be sent, such as 1000, not {code}")
-        if len(reason.encode(errors="replace")) > 123:
+        try:
+            is_short = len(reason.encode()) <= 123
+        except UnicodeEncodeError as exc:
+            raise AudioConnectorConfigError(f"reason can't be written as UTF-8: {exc.reason}") from exc
+        if not is_short:
             raise AudioConnectorConfigError("reason must be at most 123 bytes long in UTF-8")
         self._connection.close(code, reason)
         return Done(self._connection.written)

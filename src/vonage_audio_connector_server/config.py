@@ -142,6 +142,6 @@ def _takes(function: object, *arguments: object) -> bool:
 
 def _is_json_object(text: object) -> bool:
     try:
-        return isinstance(text, str) and isinstance(json.loads(text), dict)
+        return isinstance(text, str) and bool(text.encode()) and isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False

@@ -347,6 +347,8 @@ class Connection:
                 await call(self.on_disconnect)
             except Exception as exc:
                 logger.error("connection %s: on_disconnect failed", self.id, exc_info=exc)
+        # Handlers hold the client, which holds us: without them the connection goes when its client does.
+        self.on_message = self.on_disconnect = self.on_error = None
 
     # News
 

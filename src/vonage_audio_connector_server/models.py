@@ -80,7 +80,7 @@ class AudioConnectorConnectionData:
         session_id: `x-opentok-ws-sessionid` of the upgrade request, if it was there.
         connection_id: `x-opentok-ws-connectionid` of the upgrade request, if it was there.
         conference_id: `x-opentok-ws-conferenceid` of the upgrade request, if it was there.
-        uri: path and query of the upgrade request, as they were sent.
+        uri: path and query of the upgrade request, as they were sent. Left out of `repr`: a query may hold a token.
         headers: all headers of the upgrade request; case-insensitive, `headers.getlist(name)` has every
             value of a repeated one. Left out of `repr`, because headers carry secrets.
         custom: the custom keys of the first message; empty until it came. Left out of `repr`, too.
@@ -88,7 +88,7 @@ class AudioConnectorConnectionData:
     """
 
     id: str
-    uri: str
+    uri: str = field(repr=False)
     headers: Headers = field(repr=False)
     session_id: str | None = None
     connection_id: str | None = None

@@ -111,6 +111,7 @@ class Writer:
     def end(self) -> None:
         """All is over: end all waits. Nothing is written any more."""
         self.ended = True
+        self._on_end = _nothing  # it holds the connection, which holds us
         for event in (self._wake, self._turn_end):
             if event is not None:
                 event.set()
@@ -203,6 +204,10 @@ class Writer:
                 self._wake_at_s = -math.inf
         finally:
             self._playing = False
+
+
+def _nothing(code: int) -> None:
+    """Stands for `on_end` once it was called."""
 
 
 def _on_trio() -> bool:

@@ -167,6 +167,8 @@ def test_a_later_change_of_the_buffer_does_not_change_what_was_taken(kind: str) 
         pytest.param([0, 1], "not list", id="a list"),
         pytest.param(None, "not NoneType", id="None"),
         pytest.param(7, "not int", id="a number"),
+        pytest.param(np.zeros(2, "datetime64[s]"), "not ndarray", id="dates"),
+        pytest.param(np.zeros(4, np.int8), "'b'", id="int8"),
     ],
 )
 def test_audio_that_needs_a_conversion_is_refused_with_a_hint(audio: Any, hint: str) -> None:

@@ -735,3 +735,41 @@ def test_it_does_so_on_a_late_loop_and_before_the_format_is_known_too(
     chunks: list[tuple[float, int, bool]], lead_s: float, first_message_at: int, late_s: float
 ) -> None:
     check(chunks, lead_s, first_message_at, late_s)
+
+
+# What was found later
+
+
+def test_the_rest_of_a_10_ms_stream_is_a_10_ms_frame() -> None:
+    session = make_session()
+    session.queue_audio(sound(200), 0.0, frame_ms=10)
+    assert [len(frame) for _, frame in play(session, 0.0, 2.0)] == [160, 160, 160]
+
+
+def test_after_a_blocked_socket_no_more_than_lead_and_batch_goes_out() -> None:
+    session = make_session()
+    session.queue_audio(long_sound(10.0, 8_000), 0.0)
+    assert len(write(session, 0.0)) == 15
+    action = session.poll(0.1)
+    assert isinstance(action, Send)
+    assert len(action.payloads) == 5  # the socket is blocked until 5.0
+    assert len(write(session, 5.0)) == 15
+    assert session.ahead_s(5.0) == pytest.approx(0.3)
+
+
+def test_a_frame_of_no_whole_milliseconds_is_refused_before_anything_is_flushed() -> None:
+    session = make_session()
+    session.queue_audio(long_sound(1.0, 8_000), 0.0)
+    with pytest.raises(AudioConnectorAudioError, match=r"frames_ms=20\.0"):
+        session.queue_audio(sound(160), 0.0, frame_ms=20.0, flush=True)  # type: ignore[arg-type]
+    assert session.flushes == 0
+
+
+def test_a_later_text_with_a_content_type_is_no_first_message() -> None:
+    session = make_session(None)
+    session.receive_text(first(16_000))
+    custom = session.custom
+    event = session.receive_text('{"content-type":"audio/l16;rate=8000","digit":"5"}')
+    assert isinstance(event, TextEvent)
+    assert session.audio_format == AudioFormat(16_000)
+    assert session.custom is custom

@@ -13,7 +13,7 @@ from ..models import SAMPLE_BYTES
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-_BYTE_FORMATS = frozenset("Bbc")
+_BYTE_FORMATS = frozenset("Bc")
 _INT16_FORMATS = frozenset(("h", "<h", "=h", "@h"))
 
 
@@ -79,9 +79,9 @@ class Framer:
 def _copy(audio: Buffer) -> bytes:
     try:
         view = memoryview(audio)
-    except TypeError as exc:
+    except (TypeError, ValueError, BufferError) as exc:  # not bytes-like; items or a state that buffers don't have
         raise AudioConnectorAudioError(
-            f"audio must be bytes-like or an int16 array, not {type(audio).__name__}"
+            f"audio must be bytes-like or an int16 array, not {type(audio).__name__} ({exc})"
         ) from exc
     if view.format not in _BYTE_FORMATS and view.format not in _INT16_FORMATS:
         raise AudioConnectorAudioError(

@@ -82,6 +82,12 @@ class Pacer:
         self._samples += samples
         return 0.0
 
+    def held_up(self, samples: int, now_s: float) -> None:
+        """The last `samples` that were counted went out only by now: a listener who ran dry hears them from now on."""
+        if self.position_s < now_s:
+            self._anchor_s = now_s
+            self._samples = samples
+
     def unsent(self, samples: int) -> None:
         """Take back samples that were counted and did not go out."""
         self._samples -= samples

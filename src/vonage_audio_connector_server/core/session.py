@@ -70,9 +70,12 @@ class Session:
 
     __slots__ = (
         "_assumed_format",
+        "_batch_samples",
         "_clear_commands",
+        "_connected",
         "_early",
         "_format_stated",
+        "_frame_ms",
         "_framer",
         "_frames",
         "_live",
@@ -111,6 +114,7 @@ class Session:
         self.frames_out = self.bytes_out = self.texts_out = 0
         self.underruns = self.flushes = self.dropped_out_samples = 0
         self._assumed_format = assumed_format or AudioFormat()
+        self._connected = False  # the first message has come
         self._format_stated = False  # by the peer; what a caller or the configuration said can still be corrected
         self._clear_commands = tuple(clear_commands)
         self._framer = Framer()
@@ -120,7 +124,9 @@ class Session:
         self._outbox: deque[bytes | str] = deque()
         self._send = Send(self._outbox)
         self._queued_bytes = 0  # in _frames, and in _early
-        self._queued_at_s = now_s  # when audio was last queued
+        self._batch_samples = 0  # moved to the outbox by the last poll
+        self._frame_ms = FRAME_MS  # of the audio that was last queued
+        self._queued_at_s = now_s  # when it was
         self._live = True  # whether its source was not ahead of the listener then
 
     # What arrives
@@ -128,8 +134,9 @@ class Session:
     def receive_text(self, text: str) -> Event:
         """Take a text message of the peer; the first one tells the format and the custom keys."""
         self.texts_in += 1
-        event = parse_text(text)
+        event = parse_text(text, connected=self._connected)
         if isinstance(event, Connected):
+            self._connected = True
             self.custom = event.custom
             if event.audio_format is not None:
                 self._format_stated = True
@@ -186,7 +193,8 @@ class Session:
             self._early.append((pcm, frame_ms, end))
             self._queued_bytes += len(pcm)
             return
-        frame_bytes = audio_format.rate_hz * frame_ms // 1000 * SAMPLE_BYTES
+        self._frame_ms = frame_ms
+        frame_bytes = self._frame_bytes(audio_format)
         frames = self._framer.push(pcm, frame_bytes)
         if end:
             frames += self._framer.flush(frame_bytes)
@@ -217,6 +225,11 @@ class Session:
 
     def poll(self, now_s: float) -> Action:
         """Say what is to be done now. Frames that are due move into the deque of `Send` and count as sent."""
+        if self._outbox:
+            return self._send
+        if self._batch_samples:  # it has just been written, perhaps to a socket that was blocked
+            self._pacer.held_up(self._batch_samples, now_s)
+            self._batch_samples = 0
         if self._early and now_s >= self.format_due_s:
             self.assume_format()
         if self._frames or (self._framer.remainder_bytes and now_s >= self._remainder_due_s()):
@@ -273,6 +286,9 @@ class Session:
     def _seconds(self, size_bytes: int) -> float:
         return size_bytes / SAMPLE_BYTES / self._pacer.rate_hz
 
+    def _frame_bytes(self, audio_format: AudioFormat) -> int:
+        return audio_format.rate_hz * self._frame_ms // 1000 * SAMPLE_BYTES
+
     def _remainder_due_s(self) -> float:
         """When the remainder goes out padded, all frames before it being sent."""
         due_s = self._pacer.position_s - _REMAINDER_MARGIN_S
@@ -285,7 +301,7 @@ class Session:
         frames, outbox = self._frames, self._outbox
         if not frames:  # only the remainder is left, and nobody brought the rest in time
             assert self.audio_format is not None
-            frames.extend(self._framer.flush(self.audio_format.frame_bytes))
+            frames.extend(self._framer.flush(self._frame_bytes(self.audio_format)))
             self._queued_bytes += sum(map(len, frames))
         taken_bytes = taken_frames = 0
         budget_bytes = budget_samples * SAMPLE_BYTES
@@ -297,14 +313,15 @@ class Session:
         self._queued_bytes -= taken_bytes
         self.frames_out += taken_frames
         self.bytes_out += taken_bytes
-        dry_s = self._pacer.sent(taken_bytes // SAMPLE_BYTES, now_s)
+        self._batch_samples = taken_bytes // SAMPLE_BYTES
+        dry_s = self._pacer.sent(self._batch_samples, now_s)
         if FRAME_MS / 1000 <= dry_s <= _PAUSE_S:
             self.underruns += 1
 
     def _format_of(self, frame_bytes: int | None, frame_ms: int) -> AudioFormat | None:
         """The connection's format, if what the caller says of its frames agrees with it; None: not known yet."""
-        if frame_ms not in (10, 20):
-            raise AudioConnectorAudioError(f"frames_ms={frame_ms}: a frame lasts 20 or 10 milliseconds")
+        if type(frame_ms) is not int or frame_ms not in (10, 20):
+            raise AudioConnectorAudioError(f"frames_ms={frame_ms!r}: a frame lasts 20 or 10 milliseconds")
         known = self.audio_format
         if frame_bytes is None:
             return known
@@ -332,11 +349,11 @@ class Session:
         if audio_format == self.audio_format:
             return
         early, self._early = self._early, []
-        waiting = self._take_back()
+        waiting, frame_ms = self._take_back(), self._frame_ms
         self.audio_format = audio_format
         self._pacer.change_rate(audio_format.rate_hz)
         for pcm in waiting:
-            self.queue_audio(pcm, self._queued_at_s)
+            self.queue_audio(pcm, self._queued_at_s, frame_ms=frame_ms)
         for pcm, frame_ms, end in early:
             self.queue_audio(pcm, self._queued_at_s, frame_ms=frame_ms, end=end)
 
@@ -347,6 +364,7 @@ class Session:
         self.frames_out -= len(unsent)
         self.bytes_out -= unsent_bytes
         self._pacer.unsent(unsent_bytes // SAMPLE_BYTES)
+        self._batch_samples = 0
         texts = [payload for payload in self._outbox if isinstance(payload, str)]
         self._outbox.clear()
         self._outbox.extend(texts)

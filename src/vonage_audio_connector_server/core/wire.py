@@ -62,18 +62,18 @@ class TextEvent:
 Event = Connected | TextEvent
 
 
-def parse_text(text: str) -> Event:
+def parse_text(text: str, *, connected: bool = False) -> Event:
     """Read one text message from the router. Never raises: what isn't known is a `TextEvent`.
 
     White space around the JSON is fine: the router's ancestor puts one space before each text (C). A text with
-    a `content-type` and no `event` is a first message as well (C, 2022).
+    a `content-type` and no `event` is a first message as well (C, 2022), unless the first message has come: `connected`.
     """
     data = _load_object(text)
     if data is None:
         return TextEvent(text, None, None)
     name = data.get("event")
     content_type = data.get("content-type")
-    if name == CONNECTED_EVENT or (name is None and isinstance(content_type, str)):
+    if name == CONNECTED_EVENT or (name is None and isinstance(content_type, str) and not connected):
         stated = content_type if isinstance(content_type, str) else None
         return Connected(
             text=text,
