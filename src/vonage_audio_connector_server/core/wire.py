@@ -66,7 +66,7 @@ def parse_text(text: str, *, connected: bool = False) -> Event:
     """Read one text message from the router. Never raises: what isn't known is a `TextEvent`.
 
     White space around the JSON is fine: the router's ancestor puts one space before each text (C). A text with
-    a `content-type` and no `event` is a first message as well (C, 2022), unless the first message has come: `connected`.
+    a `content-type` and no `event` is a first message as well (C, 2022), unless that has come already (`connected`).
     """
     data = _load_object(text)
     if data is None:
