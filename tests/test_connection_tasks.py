@@ -46,7 +46,8 @@ class Gate:
     async def send(self, message: Any) -> None:
         self.waiting += 1
         try:
-            await self.open.wait()
+            if not self.open.is_set():
+                await self.open.wait()
         finally:
             self.waiting -= 1
         if message["type"] == "websocket.send":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import quote
 
 import anyio
@@ -110,15 +111,19 @@ class AudioConnector:
         connection_id = uuid.uuid4().hex
         connection = Connection(receive, send, self.config, connection_id)
         client = Client(connection, _data(scope, connection_id))
-        on_connect = self.config.on_connect
+        on_connect = self.config.on_connect or _ignore
         self._connections += 1
         try:
-            await connection.run(lambda: on_connect(client) if on_connect else None)
+            await connection.run(partial(on_connect, client))
         finally:
             self._connections -= 1
             if not self._connections and self._all_gone is not None:
                 self._all_gone.set()
                 self._all_gone = None
+
+
+def _ignore(client: Client) -> None:
+    """Stands for an `on_connect` that was not given."""
 
 
 class _Endpoint:

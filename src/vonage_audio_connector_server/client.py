@@ -87,7 +87,9 @@ class Client:
             on_message: called with `bytes`, one frame of PCM, or `str`, a JSON text. While it waits, messages wait up
                 to 1 MiB (32 s of audio at 16 kHz); then the oldest are dropped, with a warning and a count in
                 `stats()`.
-            on_disconnect: called without arguments, once and last, whoever closed and however.
+            on_disconnect: called without arguments, once and last, whoever closed and however: when `on_connect` and
+                `on_message` have returned, or were cancelled 5 s after the end. So don't wait for it in `on_connect`;
+                `async for` ends with the connection.
             on_error: called with an exception that another handler or `on_connect` raised; the call goes on. Without
                 it the exception is logged and the connection closes with 1011.
 
@@ -147,7 +149,8 @@ class Client:
     ) -> None:
         """Send audio behind what is queued: 16-bit little-endian mono PCM at the connection's rate, of any length.
 
-        What is due goes out before this returns; the rest is queued and sent in time, `lead_s` ahead of real time.
+        What is due goes to the socket before this returns, unless another call is being held up by a peer that doesn't
+        read; the rest is queued and sent in time, `lead_s` ahead of real time.
         Frames are cut across calls: what is left of the last frame waits for the next call, and if none comes before
         its turn to be played, it goes out padded with silence. Audio sent before the format is known waits for it,
         unless the call names its frame. Calls from several tasks are queued in the order in which they are made.
@@ -203,8 +206,10 @@ class Client:
         Raises:
             AudioConnectorConfigError: the code or the reason can't be sent.
         """
-        if code not in _CLOSE_CODES and not 3000 <= code <= 4999:
-            raise AudioConnectorConfigError(f"code must be a close code that may be sent, such as 1000, not {code}")
+        if type(code) is not int or (code not in _CLOSE_CODES and not 3000 <= code <= 4999):
+            raise AudioConnectorConfigError(f"code must be a close code that may be sent, such as 1000, not {code!r}")
+        if not isinstance(reason, str):
+            raise AudioConnectorConfigError(f"reason must be a text, not {reason!r}")
         try:
             is_short = len(reason.encode()) <= 123
         except UnicodeEncodeError as exc:

@@ -13,6 +13,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -22,8 +23,8 @@ from .config import AudioConnectorConfig
 from .core.session import Session
 from .errors import AudioConnectorClosedError, AudioConnectorProtocolError
 from .models import AudioFormat
-from .stepping import FirstStep, call, is_being_cancelled
-from .writer import ASGIMessage, Writer, backend_clock
+from .stepping import FirstStep, is_being_cancelled
+from .writer import ABNORMAL, ASGIMessage, Writer, backend_clock
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -38,6 +39,12 @@ CANCELLED_GRACE_S = 10.0
 
 INBOX_BYTES = 1024 * 1024
 """Messages that nobody has taken wait up to this size, 32 s at 16 kHz; then the oldest are dropped."""
+
+LISTEN_S = 1.0
+"""Messages wait for a listener this long after `on_connect` returned: it may have started a task that listens."""
+
+CLOSE_S = 1.0
+"""How long the close may take that is written for a cancelled connection."""
 
 NORMAL, NO_STATUS, TOO_BIG, INTERNAL_ERROR, RESTART = 1000, 1005, 1009, 1011, 1012  # RFC 6455 §7.4, IANA
 
@@ -81,7 +88,9 @@ class Connection:
         self._inbox_bytes = 0
         self.is_iterating = False
         self._setting_up = True  # until on_connect returns: it may still set a handler
+        self._set_up_s = math.inf  # when it returned
         self._handling = False  # a message is being handed over
+        self._relieved = False  # another task reads on meanwhile
         self._news: anyio.Event | None = None  # tells of a message, a format, or the end
         self._writer = Writer(self.session, send, self.clock, self._end)
 
@@ -93,21 +102,18 @@ class Connection:
         Cancelling it ends the connection: user code is cancelled, `on_disconnect` still runs, within
         `CANCELLED_GRACE_S`.
         """
-        finish_s = math.inf
+        grace_s = math.inf
         try:
             async with anyio.create_task_group() as self._tasks:
                 self._writer.tasks = self._tasks
                 self._tasks.start_soon(self._set_up, on_connect)
                 await self._read()
         except anyio.get_cancelled_exc_class():
-            finish_s = CANCELLED_GRACE_S
+            grace_s = CANCELLED_GRACE_S
             raise
         finally:
             self._tasks = self._writer.tasks = None
-            if self._setting_up:
-                logger.warning("connection %s: its on_connect went on after the end and was cancelled", self.id)
-            with anyio.move_on_after(finish_s, shield=True):
-                await self._finish()
+            await self._finish(grace_s)
 
     # For the client
 
@@ -135,7 +141,8 @@ class Connection:
         """
         self.session.queue_text(text)
         await self.written()
-        self.check_open()
+        if self.session.has_unsent or self.close_code == ABNORMAL:
+            self.check_open()
 
     def flush(self) -> None:
         """Drop all queued audio now; the clear commands go out ahead of anything that is queued later."""
@@ -181,7 +188,8 @@ class Connection:
             if not self.is_open:
                 return None
             await self._wait_news()
-        return self._take()
+        await self._writer.let_turn()  # a backlog must not hold up the loop
+        return self._take() if self._inbox else await self.next_message()
 
     # Reading
 
@@ -200,32 +208,27 @@ class Connection:
                 data = message.get("bytes")
                 if data is None:
                     data = message["text"]
-                    self._take_text(data)
-                else:
-                    self._take_bytes(data)
-                if len(data) > self._max_message_bytes:
-                    self._refuse_big(len(data))
-                elif self._handling or self._inbox or self.is_iterating or self.on_message is None:
+                size_bytes = _size_bytes(data)
+                if size_bytes > self._max_message_bytes:
+                    self._refuse_big(size_bytes)
+                    continue
+                self._tell_session(data)
+                if self._handling or self._inbox or self.is_iterating or self.on_message is None:
                     self._keep(data)
                 elif await self._hand_over(data):
                     return  # another task reads on
 
-    def _take_text(self, text: str) -> None:
-        known = self.session.audio_format
-        self.session.receive_text(text)
-        if self.session.audio_format is not known:
-            self._format_known()
-
-    def _take_bytes(self, pcm: bytes) -> None:
-        known = self.session.audio_format
-        self.session.receive_bytes(pcm)
-        if self.session.audio_format is not known:
-            self._format_known()
-
-    def _format_known(self) -> None:
-        self._tell_news()
-        if self.session.queued_s:
-            self._writer.play_from(self.clock())  # what waited for the format is due now
+    def _tell_session(self, message: Message) -> None:
+        session = self.session
+        known = session.audio_format
+        if type(message) is bytes:
+            session.receive_bytes(message)
+        else:
+            session.receive_text(str(message))
+        if session.audio_format is not known:
+            self._tell_news()
+            if session.queued_s:
+                self._writer.play_from(self.clock())  # what waited for the format is due now
 
     def _refuse_big(self, size_bytes: int) -> None:
         error = AudioConnectorProtocolError(
@@ -236,10 +239,11 @@ class Connection:
         self.close(error.close_code, "message too big")
 
     def _keep(self, message: Message) -> None:
-        if self.on_message is None and not self.is_iterating and not self._setting_up:
+        if self.on_message is None and not self.is_iterating and self.clock() - self._set_up_s > LISTEN_S:
+            self._drop_inbox()
             return  # on_connect is done and nobody listens: a program that only speaks
         self._inbox.append(message)
-        self._inbox_bytes += len(message)
+        self._inbox_bytes += _size_bytes(message)
         while self._inbox_bytes > INBOX_BYTES:
             self._take()
             if not self.dropped_in:
@@ -253,7 +257,7 @@ class Connection:
 
     def _take(self) -> Message:
         message = self._inbox.popleft()
-        self._inbox_bytes -= len(message)
+        self._inbox_bytes -= _size_bytes(message)
         return message
 
     def _drop_inbox(self) -> None:
@@ -263,61 +267,73 @@ class Connection:
     # User code
 
     async def _set_up(self, on_connect: Callable[[], object]) -> None:
-        await self._call(on_connect)
+        error = await self._run(on_connect)
+        if error is not None:
+            await self._report(error)
         self._setting_up = False
-        if self.on_message is None and not self.is_iterating:
-            self._drop_inbox()
+        self._set_up_s = self.clock()
         self._stop_if_over()
 
     async def _hand_over(self, message: Message, *, reading: bool = True) -> bool:
         """Run `on_message` for a message and for what comes meanwhile; tells whether another task reads on."""
         self._handling = True
+        self._relieved = not reading
         try:
-            while True:
-                assert self.on_message is not None
-                try:
-                    result = self.on_message(message)
-                    if result is not None and hasattr(result, "__await__"):
-                        step = FirstStep(result)
-                        if not step.finished:
-                            if reading and self._tasks is not None:
-                                self._tasks.start_soon(self._read)
-                                reading = False
-                            await step
-                except anyio.get_cancelled_exc_class():
-                    if is_being_cancelled():
-                        raise
-                    logger.warning(  # it waited for a task that was cancelled: its own affair, the call goes on
-                        "connection %s: %s ended by a cancellation of its own", self.id, _name(self.on_message)
-                    )
-                except Exception as exc:  # noqa: BLE001 (user code may raise anything; it is told to the user)
-                    await self._report(exc)
-                if not self._inbox or self.on_message is None:
-                    return not reading
+            while self.on_message is not None:
+                error = await self._run(self.on_message, message, relieve=True)
+                if error is not None:
+                    await self._report(error)
+                if not self._inbox:
+                    break
+                await self._writer.let_turn()  # a backlog must not hold up the loop
+                if not self._inbox:  # closed meanwhile
+                    break
                 message = self._take()
+            return self._relieved
         finally:
             self._handling = False
             self._stop_if_over()
 
     async def _hand_over_inbox(self) -> None:
-        await self._hand_over(self._take(), reading=False)
+        if self._inbox and self.on_message is not None:
+            await self._hand_over(self._take(), reading=False)
+        else:  # closed, or without a handler again, since this was started
+            self._handling = False
+            self._stop_if_over()
 
-    async def _call(self, handler: Handler, *args: object) -> None:
+    async def _run(self, function: Handler, *args: object, relieve: bool = False) -> Exception | None:
+        """Run user code; returns what it raised. `relieve`: where it waits, another task reads on."""
         try:
-            await call(handler, *args)
-        except Exception as exc:  # noqa: BLE001 (user code may raise anything; it is told to the user)
-            await self._report(exc)
+            result = function(*args)
+            if result is not None and hasattr(result, "__await__"):
+                step = FirstStep(result)
+                if not step.finished:
+                    if relieve and not self._relieved and self._tasks is not None:
+                        self._relieved = True
+                        self._tasks.start_soon(self._read)
+                    await step
+        except anyio.get_cancelled_exc_class():
+            if is_being_cancelled():
+                if self.ended_s is not None:
+                    name = _name(function)
+                    logger.warning("connection %s: %s went on after the end and was cancelled", self.id, name)
+                raise
+            # It waited for a task that was cancelled, in order to fall silent for example: its own affair.
+            logger.warning("connection %s: %s ended by a cancellation of its own", self.id, _name(function))
+        except Exception as exc:  # noqa: BLE001 (user code may raise anything; the caller tells the user)
+            return exc
+        return None
 
     async def _report(self, error: Exception) -> None:
         """Tell an error of user code: to `on_error`, and the call goes on; else to the log, and the call ends."""
-        if isinstance(error, AudioConnectorClosedError) and not self.is_open:
+        if not self.is_open and _is_only_closed(error):
             return  # the code was sending when the call ended: the usual end, not an error
         if self.on_error is not None:
-            try:
-                await call(self.on_error, error)
+            failed = await self._run(self.on_error, error)
+            if failed is None:
                 return
-            except Exception as exc:  # noqa: BLE001 (as above; the first error is its context)
-                error = exc
+            failed.__context__ = failed.__context__ or error
+            error = failed
         logger.error("connection %s: a handler failed, closed with %d", self.id, INTERNAL_ERROR, exc_info=error)
         self.close(INTERNAL_ERROR, "internal error")
 
@@ -340,15 +356,23 @@ class Connection:
         if self.ended_s is not None and not self._setting_up and not self._handling and self._tasks is not None:
             self._tasks.cancel_scope.cancel()
 
-    async def _finish(self) -> None:
-        await self._writer.close(RESTART, "server stops")  # unless it ended: the ASGI server cancelled it
-        if self.on_disconnect is not None:
-            try:
-                await call(self.on_disconnect)
-            except Exception as exc:
-                logger.error("connection %s: on_disconnect failed", self.id, exc_info=exc)
-        # Handlers hold the client, which holds us: without them the connection goes when its client does.
-        self.on_message = self.on_disconnect = self.on_error = None
+    async def _finish(self, grace_s: float) -> None:
+        try:
+            if self.ended_s is None:  # cancelled by the ASGI server, or by an error of ours
+                with anyio.move_on_after(CLOSE_S, shield=True):  # it must not eat the time of on_disconnect
+                    await self._writer.close(RESTART, "server stops")
+                self._end(RESTART)
+            if self.on_disconnect is not None:
+                with anyio.move_on_after(grace_s, shield=True):
+                    error = await self._run(self.on_disconnect)
+                    if error is not None:
+                        logger.error("connection %s: on_disconnect failed", self.id, exc_info=error)
+        finally:
+            # Handlers hold the client, which holds us, and all of it what is queued: let it go without the collector.
+            self.on_message = self.on_disconnect = self.on_error = None
+            self.session.drop_audio()
+            if not self.is_iterating:
+                self._drop_inbox()
 
     # News
 
@@ -363,4 +387,17 @@ class Connection:
 
 
 def _name(handler: Handler) -> str:
+    while isinstance(handler, partial):
+        handler = handler.func
     return getattr(handler, "__qualname__", type(handler).__qualname__)
+
+
+def _size_bytes(message: Message) -> int:
+    return len(message) if type(message) is bytes or message.isascii() else len(str(message).encode())
+
+
+def _is_only_closed(error: Exception) -> bool:
+    """Whether it says no more than that the connection has ended, as several tasks of a group may say at once."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(AudioConnectorClosedError)[1] is None
+    return isinstance(error, AudioConnectorClosedError)

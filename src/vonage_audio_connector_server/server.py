@@ -82,7 +82,8 @@ class AudioConnectorServerHandle:
         Raises:
             Exception: what `on_stop` raised, or what made the server end by itself.
         """
-        await asyncio.shield(self._task)
+        if asyncio.current_task() is not self._task:  # on_stop runs there, and must not wait for itself
+            await asyncio.shield(self._task)
 
     async def __aenter__(self) -> Self:
         return self
@@ -172,13 +173,22 @@ def run_server(config: AudioConnectorServerConfig) -> None:
 
 async def _serve_until_signal(config: AudioConnectorServerConfig) -> None:
     async with _signalled() as signalled:
-        async with await start_server(config) as handle:
-            closed = asyncio.create_task(handle.wait_closed())
-            told = asyncio.create_task(signalled.wait())
-            await asyncio.wait({closed, told}, return_when=asyncio.FIRST_COMPLETED)
-            told.cancel()
+        told = asyncio.create_task(signalled.wait())
+        starting = asyncio.create_task(start_server(config))
+        await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():  # told to stop while on_start runs
             _restore_signals()
-        await closed
+            starting.cancel()
+            await asyncio.wait({starting})
+            return
+        try:
+            async with starting.result() as handle:
+                closed = asyncio.create_task(handle.wait_closed())
+                await asyncio.wait({closed, told}, return_when=asyncio.FIRST_COMPLETED)
+                _restore_signals()
+            await closed
+        finally:
+            told.cancel()
 
 
 @contextlib.asynccontextmanager

@@ -65,10 +65,13 @@ class FirstStep(Generic[T]):
             while True:
                 try:
                     sent = yield pending
-                except BaseException as exc:  # noqa: BLE001 (the awaitable's own affair, whatever it is)
-                    pending = iterator.throw(exc)
+                except BaseException as exc:
+                    throw = getattr(iterator, "throw", None)
+                    if throw is None:  # a plain iterator, such as Granian's: it has no way to be told
+                        raise
+                    pending = throw(exc)
                 else:
-                    pending = iterator.send(sent)
+                    pending = next(iterator) if sent is None else iterator.send(sent)
         except StopIteration as stop:
             self.result = stop.value
             self.finished = True

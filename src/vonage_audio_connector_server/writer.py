@@ -1,8 +1,13 @@
 """The way out of one connection: the write turn, and the task that plays the queue.
 
-Whoever holds the *write turn* writes: a caller whose frame is due hands it straight to the socket; a writer task plays
-what is queued, and ends when nothing is. The holder polls until nothing is due, so what others queue meanwhile goes
-out in order, and when the turn ends every text that was queued before it is on the wire.
+Whoever holds the *write turn* writes, and polls until nothing is due; so what others queue meanwhile goes out in order,
+and when the turn ends every text that was queued before it is on the wire. On asyncio a caller whose frame is due takes
+the turn and hands the frame straight to the socket, because waking another task for it costs as much as the rest of the
+work together. On trio the writer task always writes. It is started when something has to wait for its time, and ends
+when nothing is queued.
+
+A write that has begun is never cancelled and never begun again, because servers differ in whether they write before
+they wait. Where it has to wait, a task of the connection's own group sees it through, and its caller only looks on.
 """
 
 from __future__ import annotations
@@ -17,11 +22,15 @@ import anyio
 import anyio.abc
 from anyio.lowlevel import checkpoint
 
-from .core.session import Action, Send, Session, Wait
+from .core.session import Action, Idle, Send, Session, Wait
+from .stepping import FirstStep
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
 ASGIMessage = MutableMapping[str, Any]
+
+WRITE_S = 10.0
+"""A write that can't progress for this long ends the connection: the peer has stopped reading."""
 
 TURN_S = 0.01
 """A call yields when the event loop has not turned for this long, so that no caller can starve the connection."""
@@ -66,9 +75,8 @@ class Writer:
         self._send = send
         self._clock = clock
         self._on_end = on_end
-        # A send that trio cancels half-way leaves a broken stream, so there it is shielded. asyncio servers wait
-        # before they write: there a cancelled write is put back, which costs nothing while all goes well.
-        self._shield = _on_trio()
+        self._direct = not _on_trio()  # there a write that was begun in one task can't be ended in another
+        self._blocked: anyio.Event | None = None  # a write that was begun waits; is set when it is done
         self._writing = False  # somebody holds the write turn
         self._turn_end: anyio.Event | None = None  # is set when the turn ends
         self._playing = False  # the writer task runs
@@ -83,7 +91,12 @@ class Writer:
 
         Yields where the audio could not go straight to the socket, and where the loop has not turned for `TURN_S`.
         """
-        if self._writing or type(await self.write_due()) is Wait:
+        if self._writing:
+            await checkpoint()
+            self.turned()
+        elif not self._direct:
+            await self._let_writer_write()
+        elif type(await self.write_due()) is Wait:
             await checkpoint()
             self.turned()
         else:
@@ -94,8 +107,11 @@ class Writer:
         while not self.ended and (self._writing or self.closing is not None or self._session.has_unsent):
             if self._writing:
                 await self._wait_turn_end()
-            else:
+            elif self._direct:
                 await self.write_due()
+            else:
+                await self._let_writer_write()
+        await self.let_turn()
 
     def play_from(self, due_s: float) -> None:
         """Make sure that the writer task looks at the queue at `due_s`."""
@@ -112,7 +128,7 @@ class Writer:
         """All is over: end all waits. Nothing is written any more."""
         self.ended = True
         self._on_end = _nothing  # it holds the connection, which holds us
-        for event in (self._wake, self._turn_end):
+        for event in (self._wake, self._turn_end, self._blocked):
             if event is not None:
                 event.set()
 
@@ -136,12 +152,18 @@ class Writer:
         Cancelling it loses nothing: the writer task goes on where it stopped.
         """
         self._writing = True
+        action: Action = Idle()
         try:
-            while type(action := self._session.poll(self._clock())) is Send:
+            while not self.ended and type(action := self._session.poll(self._clock())) is Send:
                 payloads = action.payloads
-                while payloads:
-                    await self._write(payloads.popleft())
-            if self.closing is not None:
+                while payloads and not self.ended:
+                    if self._blocked is not None:
+                        await self._blocked.wait()
+                    else:
+                        payload = payloads.popleft()
+                        kind = "bytes" if type(payload) is bytes else "text"
+                        await self._deliver({"type": "websocket.send", kind: payload})
+            if self.closing is not None and not self.ended:
                 await self.close(*self.closing)
         except BaseException:  # a cancelled caller
             self.play_from(self._clock())
@@ -156,35 +178,58 @@ class Writer:
         return action
 
     async def close(self, code: int, reason: str) -> None:
-        """Write the close, now, and end."""
-        if not self.ended:
-            await self._deliver({"type": "websocket.close", "code": code, "reason": reason})
-            self._on_end(code)
-
-    async def _write(self, payload: bytes | str) -> None:
-        kind = "bytes" if type(payload) is bytes else "text"
-        try:
-            await self._deliver({"type": "websocket.send", kind: payload})
-        except BaseException:  # a cancelled caller: the payload is still ours
-            self._session.put_back(payload)
-            raise
+        """Write the close, and end."""
+        while self._blocked is not None and not self.ended:
+            await self._blocked.wait()
+        await self._deliver({"type": "websocket.close", "code": code, "reason": reason})
+        self._on_end(code)
 
     async def _deliver(self, message: ASGIMessage) -> None:
-        if self.ended:
-            return
+        """Give one message to the server. Cancelling it doesn't cancel the write."""
+        if self._direct and self.tasks is not None:
+            try:
+                step = FirstStep(self._send(message))
+            except Exception as exc:  # noqa: BLE001 (whatever it is, the connection is of no use any more; it is logged)
+                self._lose(exc)
+                return
+            if not step.finished:
+                self._blocked = anyio.Event()
+                self.tasks.start_soon(self._unblock, step, self._blocked)
+                await self._blocked.wait()
+        else:
+            await self._see_through(self._send(message))
+
+    async def _unblock(self, write: Awaitable[None], blocked: anyio.Event) -> None:
         try:
-            if self._shield:
-                with anyio.CancelScope(shield=True):
-                    await self._send(message)
-            else:
-                await self._send(message)
-        except _GONE as exc:
-            logger.debug("the socket is gone", exc_info=exc)
-            self._on_end(ABNORMAL)
+            await self._see_through(write)
+        finally:
+            self._blocked = None
+            blocked.set()
+
+    async def _see_through(self, write: Awaitable[None]) -> None:
+        try:
+            with anyio.move_on_after(WRITE_S) as limit:
+                await write
+        except Exception as exc:  # noqa: BLE001 (whatever it is, the connection is of no use any more; it is logged)
+            self._lose(exc)
+        else:
+            if limit.cancelled_caught:
+                logger.warning("the peer has read nothing for %g s: its connection is given up", WRITE_S)
+                self._on_end(ABNORMAL)
+
+    def _lose(self, error: Exception) -> None:
+        level = logging.DEBUG if isinstance(error, _GONE) else logging.ERROR
+        logger.log(level, "a write failed: the connection is given up", exc_info=error)
+        self._on_end(ABNORMAL)
 
     async def _wait_turn_end(self) -> None:
         self._turn_end = self._turn_end or anyio.Event()
         await self._turn_end.wait()
+
+    async def _let_writer_write(self) -> None:
+        self.play_from(self._clock())
+        await self._wait_turn_end()
+        self.turned()
 
     # The writer task
 

@@ -209,8 +209,9 @@ class Session:
         Returns the seconds of audio that were dropped. Audio that is queued afterwards is due at once.
         """
         dropped_s = self.drop_audio()
-        for command in self._clear_commands:
-            self.queue_text(command)
+        if tuple(self._outbox)[-len(self._clear_commands) :] != self._clear_commands:  # else they wait already
+            for command in self._clear_commands:
+                self.queue_text(command)
         self.flushes += 1
         return dropped_s
 
@@ -257,10 +258,6 @@ class Session:
     @lead_s.setter
     def lead_s(self, lead_s: float) -> None:
         self._pacer.lead_s = lead_s
-
-    def put_back(self, payload: bytes | str) -> None:
-        """Return a payload that was taken from `Send` and could not be written; it is the next to go out."""
-        self._outbox.appendleft(payload)
 
     @property
     def has_unsent(self) -> bool:
@@ -320,6 +317,8 @@ class Session:
 
     def _format_of(self, frame_bytes: int | None, frame_ms: int) -> AudioFormat | None:
         """The connection's format, if what the caller says of its frames agrees with it; None: not known yet."""
+        if frame_bytes is not None and type(frame_bytes) is not int:
+            raise AudioConnectorAudioError(f"bytes_per_sample={frame_bytes!r}: a frame is a whole number of bytes")
         if type(frame_ms) is not int or frame_ms not in (10, 20):
             raise AudioConnectorAudioError(f"frames_ms={frame_ms!r}: a frame lasts 20 or 10 milliseconds")
         known = self.audio_format
