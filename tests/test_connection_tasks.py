@@ -36,6 +36,10 @@ class Gate:
             message = {"type": "websocket.receive", key: message}
         self._to_app.send_nowait(message)
 
+    @property
+    def unread(self) -> int:
+        return self._receive.statistics().current_buffer_used
+
     def hang_up(self) -> None:
         self.say({"type": "websocket.disconnect", "code": 1001})
 

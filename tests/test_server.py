@@ -26,6 +26,7 @@ from websockets.frames import Frame, Opcode
 from vonage_audio_connector_server import (
     AudioConnectorConfigError,
     AudioConnectorServerConfig,
+    AudioConnectorServerHandle,
     AudioConnectorStartServerError,
     Client,
     Video,
@@ -201,6 +202,28 @@ async def test_what_on_stop_raises_is_told() -> None:
     with pytest.raises(LookupError, match="on purpose"):
         await handle.stop()
     assert not is_listening(handle.port)
+
+
+async def test_on_stop_may_stop_the_server_too() -> None:
+    handles: list[AudioConnectorServerHandle] = []
+
+    async def on_stop() -> None:
+        await handles[0].stop()
+
+    handles.append(await Video().start_audio_connector_server(config(on_stop=on_stop)))
+    async with asyncio.timeout(5):
+        await handles[0].stop()
+
+
+async def test_two_servers_in_one_loop_are_apart() -> None:
+    async with await Video().start_audio_connector_server(config(on_connect=echo)) as first:
+        async with await Video().start_audio_connector_server(config(on_connect=echo)) as second:
+            assert first.port != second.port
+        assert not is_listening(second.port)
+        async with dial(first.get_address()) as peer:
+            await peer.send(FIRST_MESSAGE)
+            await peer.send(FRAME)
+            assert await peer.recv() == FRAME
 
 
 async def test_a_config_of_another_kind_is_a_config_error() -> None:
@@ -388,3 +411,25 @@ async def test_run_ends_on_a_signal(number: signal.Signals, environment: dict[st
             assert await close_code(peer) == 1012
         output, errors = await asyncio.to_thread(process.communicate, timeout=10)
     assert (output, errors, process.returncode) == ("gone\nstop\nend\n", "", 0)
+
+
+SLOW_START = """
+import asyncio
+from vonage_audio_connector_server import AudioConnectorServerConfig, Video
+
+async def on_start():
+    print("starting")
+    await asyncio.sleep(60)
+
+Video().run_audio_connector_server(AudioConnectorServerConfig(host="127.0.0.1", port=0, on_start=on_start))
+print("end")
+"""
+
+
+async def test_a_signal_ends_a_slow_start(environment: dict[str, str]) -> None:
+    with program("-c", SLOW_START, environment=environment) as process:
+        assert process.stdout is not None
+        assert await asyncio.to_thread(process.stdout.readline) == "starting\n"
+        process.send_signal(signal.SIGTERM)
+        output, errors = await asyncio.to_thread(process.communicate, timeout=10)
+    assert (output, errors, process.returncode) == ("end\n", "", 0)
