@@ -1,6 +1,6 @@
 """Inside a FastAPI app: calls reach ws://HOST/vonage/..., everything else is yours.
 
-uvicorn --app-dir examples fastapi_mount:app --ws-max-size 65536 --no-ws-per-message-deflate
+uvicorn --app-dir examples fastapi_mount:app --ws-max-size 65536 --ws-per-message-deflate false
 """
 
 from collections.abc import AsyncIterator

@@ -182,6 +182,30 @@ async def test_a_server_whose_awaitables_are_plain_iterators() -> None:
     gate._receive.close()
 
 
+async def test_an_on_error_that_waits_does_not_hide_the_messages_behind_it() -> None:
+    gate = Gate()
+    told: list[Any] = []
+
+    async def on_connect(client: Client) -> None:
+        def on_message(message: bytes | str) -> None:
+            raise LookupError(message)
+
+        async def on_error(error: Exception) -> None:
+            while client.stats().texts_in < 3:
+                await checkpoint()
+            told.append(str(error))
+            if len(told) == 3:
+                gate.hang_up()
+
+        client.set_handler(on_message=on_message, on_error=on_error)
+        for text in "abc":
+            gate.say(text)
+
+    with anyio.fail_after(5):
+        await gate.serve(AudioConnector(on_connect))
+    assert told == ["a", "b", "c"]
+
+
 @pytest.mark.parametrize("then", ["disconnect", "unset", "return"])
 async def test_a_handler_that_is_set_and_given_up_in_one_step(then: str) -> None:
     gate = Gate()

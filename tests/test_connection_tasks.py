@@ -238,9 +238,16 @@ async def test_messages_are_taken_by_a_handler_or_by_async_for_not_by_both() -> 
         with pytest.raises(AudioConnectorConfigError, match="either"):
             aiter(client)
         client.set_handler()
-        aiter(client)
-        with pytest.raises(AudioConnectorConfigError, match="leave on_message out"):
-            client.set_handler(on_message=print)
+        async with anyio.create_task_group() as tasks:
+            aiter(client)
+            tasks.start_soon(client.__anext__)
+            await checkpoint()
+            with pytest.raises(AudioConnectorConfigError, match="leave on_message out"):
+                client.set_handler(on_message=print)
+            tasks.cancel_scope.cancel()
+        client.set_handler(on_message=print)  # the loop is over, so a handler may take its place
+        with pytest.raises(AudioConnectorConfigError, match="either"):
+            await anext(client)
         with pytest.raises(AudioConnectorConfigError, match="on_error must be a function"):
             client.set_handler(on_error="print")  # type: ignore[arg-type]
         with pytest.raises(AudioConnectorConfigError, match="code must be"):

@@ -247,6 +247,17 @@ async def test_signal_handlers_and_logging_stay_the_applications() -> None:
     assert state() == before
 
 
+async def test_the_query_of_an_address_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "uvicorn.error")
+    async with await Video().start_audio_connector_server(config(on_connect=echo)) as handle:
+        async with dial(f"{handle.get_address()}/room?token=S3CRET"):
+            pass
+    ours = [record.getMessage() for record in caplog.records if not record.name.startswith("websockets.client")]
+    assert any('"WebSocket /room" [accepted]' in message for message in ours)
+    assert not any("S3CRET" in message for message in ours)
+
+
 async def test_broken_utf8_closes_with_1007_and_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
     async with await Video().start_audio_connector_server(config(on_connect=echo)) as handle:
         async with dial(handle.get_address()) as peer:

@@ -34,8 +34,8 @@ class AudioConnector:
         on_start: called at lifespan start-up. A mounted app gets no lifespan: see `lifespan`.
         on_stop: called at lifespan shutdown.
         rate_hz: the sample rate to assume where a connection tells none: 8000, 16000 or 24000.
-        lead_s: how far ahead of real time audio is sent, 0.04 to 15 seconds.
-        max_message_bytes: a longer inbound message closes its connection with 1009.
+        lead_s: how far ahead of real time audio is sent, 0.04 to 15 seconds; 0.2 by default.
+        max_message_bytes: a longer inbound message closes its connection with 1009; 65,536 by default.
         clear_commands: the JSON texts that `flush_buffer` sends, in this order.
 
     Raises:

@@ -94,13 +94,13 @@ class Client:
                 it the exception is logged and the connection closes with 1011.
 
         Raises:
-            AudioConnectorConfigError: a handler can't be called, or messages are taken by `async for` already.
+            AudioConnectorConfigError: a handler can't be called, or an `async for` waits for a message.
         """
         handlers = {"on_message": on_message, "on_disconnect": on_disconnect, "on_error": on_error}
         for name, handler in handlers.items():
             if handler is not None and not callable(handler):
                 raise AudioConnectorConfigError(f"{name} must be a function or None, not {handler!r}")
-        if on_message is not None and self._connection.is_iterating:
+        if on_message is not None and self._connection.is_awaited:
             raise AudioConnectorConfigError("messages are taken by 'async for' already: leave on_message out")
         self._connection.take_handlers(on_message, on_disconnect, on_error)
 
@@ -110,17 +110,21 @@ class Client:
         Raises:
             AudioConnectorConfigError: an `on_message` is set.
         """
-        if self._connection.on_message is not None:
-            raise AudioConnectorConfigError("messages go to on_message already: use either it or 'async for'")
+        self._check_no_handler()
         self._connection.iterate()
         return self
 
     async def __anext__(self) -> Message:
         """The next message: `bytes`, one frame of PCM, or `str`, a JSON text. Cancelling it loses none."""
+        self._check_no_handler()
         message = await self._connection.next_message()
         if message is None:
             raise StopAsyncIteration
         return message
+
+    def _check_no_handler(self) -> None:
+        if self._connection.on_message is not None:
+            raise AudioConnectorConfigError("messages go to on_message already: use either it or 'async for'")
 
     # Sending
 
@@ -161,7 +165,8 @@ class Client:
             audio_data: bytes-like, or a C-contiguous int16 array; whole samples.
             bytes_per_sample: bytes of one *frame* (the name is the reference SDK's): 320, 640 or 960 for 20 ms at 8,
                 16 or 24 kHz. None: what the connection negotiated.
-            frames_ms: milliseconds of one frame, 20 or 10.
+            frames_ms: milliseconds of one frame. 20 is what the router documents; 10 is there because the reference
+                SDK takes it.
             pad_last_frame: the utterance ends here: pad the last frame with silence now.
             flush_buffer: drop what is queued first, in the same step, as `flush_buffer()` does.
 
@@ -200,7 +205,7 @@ class Client:
         does nothing.
 
         Args:
-            code: the WebSocket close code: 1000, 1001, 1003 to 1014 but 1005 and 1006, or 3000 to 4999.
+            code: the WebSocket close code: 1000, 1001, 1003, 1007 to 1014, or 3000 to 4999.
             reason: at most 123 bytes of UTF-8.
 
         Raises:

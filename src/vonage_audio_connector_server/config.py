@@ -33,9 +33,9 @@ class AudioConnectorConfig:
         on_start: called once when the server has started; under another ASGI server, at lifespan start-up.
         on_stop: called once when the server has stopped; under another ASGI server, at lifespan shutdown.
         rate_hz: the sample rate to assume where a connection tells none: 8000, 16000 or 24000.
-        lead_s: how far ahead of real time audio is sent, 0.04 to 15 seconds. More survives a longer stall of the
-            event loop; less leaves less to be heard after an interruption.
-        max_message_bytes: a longer inbound message closes its connection with 1009.
+        lead_s: how far ahead of real time audio is sent, 0.04 to 15 seconds; 0.2 by default. More survives a longer
+            stall of the event loop; less leaves less to be heard after an interruption.
+        max_message_bytes: a longer inbound message closes its connection with 1009; 65,536 by default.
         clear_commands: the JSON texts that `flush_buffer` sends, in this order.
 
     Raises:

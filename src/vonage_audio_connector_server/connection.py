@@ -86,7 +86,8 @@ class Connection:
         self._tasks: anyio.abc.TaskGroup | None = None
         self._inbox: deque[Message] = deque()
         self._inbox_bytes = 0
-        self.is_iterating = False
+        self.is_iterating = False  # messages are taken by next_message
+        self.is_awaited = False  # and one is being waited for
         self._setting_up = True  # until on_connect returns: it may still set a handler
         self._set_up_s = math.inf  # when it returned
         self._handling = False  # a message is being handed over
@@ -174,6 +175,7 @@ class Connection:
     ) -> None:
         """Set the handlers. What waits in the inbox is handed over first."""
         self.on_message, self.on_disconnect, self.on_error = on_message, on_disconnect, on_error
+        self.is_iterating = self.is_iterating and on_message is None
         if on_message is not None and self._inbox and not self._handling and self._tasks is not None:
             self._handling = True  # from now on, so that the end of the call waits for it
             self._tasks.start_soon(self._hand_over_inbox)
@@ -187,7 +189,11 @@ class Connection:
         while not self._inbox:
             if not self.is_open:
                 return None
-            await self._wait_news()
+            self.is_awaited = True
+            try:
+                await self._wait_news()
+            finally:
+                self.is_awaited = False
         await self._writer.let_turn()  # a backlog must not hold up the loop
         return self._take() if self._inbox else await self.next_message()
 
@@ -282,7 +288,7 @@ class Connection:
             while self.on_message is not None:
                 error = await self._run(self.on_message, message, relieve=True)
                 if error is not None:
-                    await self._report(error)
+                    await self._report(error, relieve=True)
                 if not self._inbox:
                     break
                 await self._writer.let_turn()  # a backlog must not hold up the loop
@@ -324,12 +330,12 @@ class Connection:
             return exc
         return None
 
-    async def _report(self, error: Exception) -> None:
+    async def _report(self, error: Exception, *, relieve: bool = False) -> None:
         """Tell an error of user code: to `on_error`, and the call goes on; else to the log, and the call ends."""
         if not self.is_open and _is_only_closed(error):
             return  # the code was sending when the call ended: the usual end, not an error
         if self.on_error is not None:
-            failed = await self._run(self.on_error, error)
+            failed = await self._run(self.on_error, error, relieve=relieve)
             if failed is None:
                 return
             failed.__context__ = failed.__context__ or error
@@ -346,6 +352,7 @@ class Connection:
         self.ended_s = self.clock()
         self.close_code = code
         self._writer.end()
+        self.session.drop_audio()  # nobody will hear it
         self._tell_news()
         if self._tasks is not None:
             self._tasks.cancel_scope.deadline = anyio.current_time() + GRACE_S
@@ -368,9 +375,8 @@ class Connection:
                     if error is not None:
                         logger.error("connection %s: on_disconnect failed", self.id, exc_info=error)
         finally:
-            # Handlers hold the client, which holds us, and all of it what is queued: let it go without the collector.
+            # Handlers hold the client, which holds us: let all of it go without the collector.
             self.on_message = self.on_disconnect = self.on_error = None
-            self.session.drop_audio()
             if not self.is_iterating:
                 self._drop_inbox()
 

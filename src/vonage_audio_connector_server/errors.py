@@ -1,4 +1,4 @@
-"""Every error that this library raises. This file imports nothing of ours.
+"""Every error that this library raises, or tells in its log. This file imports nothing of ours.
 
     AudioConnectorError
     ├── AudioConnectorConfigError (ValueError)        a setting is wrong; names the field

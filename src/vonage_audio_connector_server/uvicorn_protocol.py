@@ -1,8 +1,13 @@
-"""uvicorn's WebSocket protocol class, to which a text that is not UTF-8 is the peer's fault, not a traceback."""
+"""uvicorn's WebSocket protocol class, which keeps from its log what doesn't belong there.
+
+That is a traceback for a text that is not UTF-8, which is the peer's fault, and the query of an address, which may hold
+a secret.
+"""
 
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
@@ -10,8 +15,24 @@ from websockets.frames import CloseCode
 logger = logging.getLogger("vonage_audio_connector_server")
 
 
+class _WithoutQuery(logging.LoggerAdapter[logging.Logger]):
+    """A logger that leaves out what stands behind a question mark in any argument."""
+
+    @property
+    def level(self) -> int:
+        return self.logger.level
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        super().log(level, msg, *(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in args), **kwargs)
+
+
 class QuietSansIOProtocol(WebSocketsSansIOProtocol):
     """uvicorn's `websockets-sansio`; a text that is not UTF-8 closes with 1007 and one warning."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.logger: Any = _WithoutQuery(self.logger, {})
+        self.conn.debug = False  # or websockets would log headers and payloads at DEBUG
 
     def send_receive_event_to_app(self) -> None:
         """Hand a whole message to the application, unless it is a text that can't be decoded."""
