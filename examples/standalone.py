@@ -1,6 +1,6 @@
 """The SDK guide's program, over TLS.
 
-python examples/standalone.py cert.pem key.pem      # listens on wss://localhost:8765
+    python examples/standalone.py cert.pem key.pem      # listens on wss://localhost:8765
 """
 
 import asyncio
@@ -38,7 +38,12 @@ async def main() -> None:
     video = Video()
 
     config = AudioConnectorServerConfig(
-        host="localhost", port=8765, ssl=ssl_context, on_start=on_start, on_stop=on_stop, on_connect=on_connect
+        host="localhost",
+        port=8765,
+        ssl=ssl_context,
+        on_start=on_start,
+        on_stop=on_stop,
+        on_connect=on_connect
     )
 
     server_handle = await video.start_audio_connector_server(config)
