@@ -241,7 +241,8 @@ async def test_messages_are_taken_by_a_handler_or_by_async_for_not_by_both() -> 
         async with anyio.create_task_group() as tasks:
             aiter(client)
             tasks.start_soon(client.__anext__)
-            await checkpoint()
+            while not client._connection.is_awaited:
+                await checkpoint()
             with pytest.raises(AudioConnectorConfigError, match="leave on_message out"):
                 client.set_handler(on_message=print)
             tasks.cancel_scope.cancel()

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .config import check_lead_s
-from .connection import NORMAL, Connection, Handler, Message
+from .connection import NORMAL, Connection, Handler
 from .core.framing import as_pcm
 from .core.wire import encode_packet
 from .errors import AudioConnectorConfigError
+from .inbox import Message
 from .models import FRAME_MS, AudioConnectorConnectionData, AudioFormat, ConnectionStats
 
 if TYPE_CHECKING:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 import math
-from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -22,13 +21,13 @@ import anyio.abc
 from .config import AudioConnectorConfig
 from .core.session import Session
 from .errors import AudioConnectorClosedError, AudioConnectorProtocolError
+from .inbox import Inbox, Message, size_bytes
 from .models import AudioFormat
 from .stepping import FirstStep, is_being_cancelled
 from .writer import ABNORMAL, ASGIMessage, Writer, backend_clock
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
-Message = bytes | str
 Handler = Callable[..., object]  # a plain or a coroutine function; what it returns is of no interest
 
 GRACE_S = 5.0
@@ -36,9 +35,6 @@ GRACE_S = 5.0
 
 CANCELLED_GRACE_S = 10.0
 """How long `on_disconnect` may take where the ASGI server cancelled the connection."""
-
-INBOX_BYTES = 1024 * 1024
-"""Messages that nobody has taken wait up to this size, 32 s at 16 kHz; then the oldest are dropped."""
 
 LISTEN_S = 1.0
 """Messages wait for a listener this long after `on_connect` returned: it may have started a task that listens."""
@@ -74,7 +70,6 @@ class Connection:
         self.started_s = self.clock()
         self.ended_s: float | None = None
         self.close_code: int | None = None
-        self.dropped_in = 0
         self.session = Session(
             self.started_s,
             assumed_format=config.audio_format,
@@ -84,8 +79,7 @@ class Connection:
         self._receive = receive
         self._max_message_bytes = config.max_message_bytes
         self._tasks: anyio.abc.TaskGroup | None = None
-        self._inbox: deque[Message] = deque()
-        self._inbox_bytes = 0
+        self._inbox = Inbox()
         self.is_iterating = False  # messages are taken by next_message
         self.is_awaited = False  # and one is being waited for
         self._setting_up = True  # until on_connect returns: it may still set a handler
@@ -123,6 +117,11 @@ class Connection:
         """Whether anything can still be sent."""
         return self.ended_s is None and self._writer.closing is None
 
+    @property
+    def dropped_in(self) -> int:
+        """How many messages were dropped because nobody took them in time."""
+        return self._inbox.dropped
+
     def check_open(self) -> None:
         """Raise `AudioConnectorClosedError` where nothing can be sent any more."""
         if not self.is_open:
@@ -155,7 +154,7 @@ class Connection:
         if self.is_open:
             self._writer.closing = (code, reason)
             self.session.drop_audio()
-            self._drop_inbox()
+            self._inbox.clear()
             self._tell_news()
             self._writer.play_from(self.clock())
 
@@ -195,7 +194,7 @@ class Connection:
             finally:
                 self.is_awaited = False
         await self._writer.let_turn()  # a backlog must not hold up the loop
-        return self._take() if self._inbox else await self.next_message()
+        return self._inbox.take() if self._inbox else await self.next_message()
 
     # Reading
 
@@ -214,9 +213,8 @@ class Connection:
                 data = message.get("bytes")
                 if data is None:
                     data = message["text"]
-                size_bytes = _size_bytes(data)
-                if size_bytes > self._max_message_bytes:
-                    self._refuse_big(size_bytes)
+                if (size := size_bytes(data)) > self._max_message_bytes:
+                    self._refuse_big(size)
                     continue
                 self._tell_session(data)
                 if self._handling or self._inbox or self.is_iterating or self.on_message is None:
@@ -246,29 +244,17 @@ class Connection:
 
     def _keep(self, message: Message) -> None:
         if self.on_message is None and not self.is_iterating and self.clock() - self._set_up_s > LISTEN_S:
-            self._drop_inbox()
+            self._inbox.clear()
             return  # on_connect is done and nobody listens: a program that only speaks
-        self._inbox.append(message)
-        self._inbox_bytes += _size_bytes(message)
-        while self._inbox_bytes > INBOX_BYTES:
-            self._take()
-            if not self.dropped_in:
-                logger.warning(
-                    "connection %s: nobody took its messages for so long that the oldest are dropped (%s)",
-                    self.id,
-                    _name(self.on_message) if self.on_message else "no on_message handler is set",
-                )
-            self.dropped_in += 1
+        was_dropping = self._inbox.dropped
+        self._inbox.put(message)
+        if self._inbox.dropped and not was_dropping:
+            logger.warning(
+                "connection %s: nobody took its messages for so long that the oldest are dropped (%s)",
+                self.id,
+                _name(self.on_message) if self.on_message else "no on_message handler is set",
+            )
         self._tell_news()
-
-    def _take(self) -> Message:
-        message = self._inbox.popleft()
-        self._inbox_bytes -= _size_bytes(message)
-        return message
-
-    def _drop_inbox(self) -> None:
-        self._inbox.clear()
-        self._inbox_bytes = 0
 
     # User code
 
@@ -294,7 +280,7 @@ class Connection:
                 await self._writer.let_turn()  # a backlog must not hold up the loop
                 if not self._inbox:  # closed meanwhile
                     break
-                message = self._take()
+                message = self._inbox.take()
             return self._relieved
         finally:
             self._handling = False
@@ -302,7 +288,7 @@ class Connection:
 
     async def _hand_over_inbox(self) -> None:
         if self._inbox and self.on_message is not None:
-            await self._hand_over(self._take(), reading=False)
+            await self._hand_over(self._inbox.take(), reading=False)
         else:  # closed, or without a handler again, since this was started
             self._handling = False
             self._stop_if_over()
@@ -378,7 +364,7 @@ class Connection:
             # Handlers hold the client, which holds us: let all of it go without the collector.
             self.on_message = self.on_disconnect = self.on_error = None
             if not self.is_iterating:
-                self._drop_inbox()
+                self._inbox.clear()
 
     # News
 
@@ -396,10 +382,6 @@ def _name(handler: Handler) -> str:
     while isinstance(handler, partial):
         handler = handler.func
     return getattr(handler, "__qualname__", type(handler).__qualname__)
-
-
-def _size_bytes(message: Message) -> int:
-    return len(message) if type(message) is bytes or message.isascii() else len(str(message).encode())
 
 
 def _is_only_closed(error: Exception) -> bool:
