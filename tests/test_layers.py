@@ -12,7 +12,7 @@ ROOT = "vonage_audio_connector_server"
 SRC = Path(__file__).parent.parent / "src" / ROOT
 
 ROWS = ["errors", "models", "core", "config inbox stepping simulator uvicorn_protocol", "writer"]
-ROWS += ["connection", "client", "app console", "server", "video", "cli"]
+ROWS += ["connection", "client", "app console", "server", "video", "cli", "__main__"]
 RANKS = {"": -1} | {name: rank for rank, row in enumerate(ROWS) for name in row.split()}  # "": the package itself
 
 NO_IO = {"asyncio", "anyio", "trio", "time", "socket", "starlette", "uvicorn"}

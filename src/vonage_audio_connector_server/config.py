@@ -52,7 +52,9 @@ class AudioConnectorConfig:
 
     def __post_init__(self) -> None:
         self._check(
-            "on_connect", self.on_connect is None or _takes(self.on_connect, "client"), "a function of one client"
+            "on_connect",
+            self.on_connect is None or _takes(self.on_connect, "client"),
+            "a function that takes one argument, the client",
         )
         for name in ("on_start", "on_stop"):
             hook = getattr(self, name)

@@ -41,6 +41,10 @@ def _import(source: str) -> ModuleType:
     # As `python file.py` and `python -m module` do, so that it finds the modules beside it.
     sys.path.insert(0, str(path.resolve().parent if is_file else Path.cwd()))
     module_name = path.stem if is_file else source
+    if not all(part.isidentifier() for part in module_name.split(".")):
+        raise CommandError(
+            f"{source!r} is no name of a module: write it as module:on_connect or folder/file.py:on_connect"
+        )
     try:
         module = importlib.import_module(module_name)
     except ModuleNotFoundError as exc:
