@@ -67,7 +67,8 @@ class AudioConnectorServerHandle:
         """Stop listening, close every connection with 1012, run `on_stop`; returns when all is done.
 
         May be called again, and by several tasks at once. User code that is in progress has 5 s to end by itself, and
-        its `on_disconnect` 10 s more; all in all it takes 25 s at most, as long as nothing blocks the event loop.
+        its `on_disconnect` 10 s more; one that began before the stop and still runs after 10 s is cancelled. All in all
+        it takes 25 s at most, as long as nothing blocks the event loop.
         Cancelling it doesn't stop the stopping.
 
         Raises:

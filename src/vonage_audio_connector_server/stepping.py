@@ -1,9 +1,10 @@
-"""Run an awaitable up to its first wait, in the task that runs now, and the rest of it later in the same task.
+"""Run an awaitable up to its first wait, in the task that runs now, and the rest of it later.
 
 Most handlers, and most writes to a socket, never wait. Finding that out costs one step and no task switch, which is
 what makes the direct way through a connection cheap; and a first step that does wait tells that the loop turns.
-Cancel scopes stay right because both parts run in one task; so nothing may be opened around the second part that was
-not open around the first.
+User code and `receive` have both parts in one task, so cancel scopes and time-outs that the first part opened stay
+right. A blocked write has its rest in another task, on asyncio alone: a `send` of a server or of a middleware must not
+wait inside a cancel scope of its own.
 """
 
 from __future__ import annotations
