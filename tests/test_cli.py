@@ -1,3 +1,4 @@
+import base64
 import json
 import math
 import os
@@ -94,6 +95,20 @@ def echo(websocket: ServerConnection) -> None:
         pass  # while it was sending
 
 
+def echo_json(receive_field: str, send_field: str) -> Handler:
+    def handler(websocket: ServerConnection) -> None:
+        try:
+            for message in websocket:
+                data = json.loads(message)
+                if receive_field in data:
+                    pcm = base64.b64decode(data[receive_field], validate=True)
+                    websocket.send(json.dumps({send_field: base64.b64encode(pcm).decode()}))
+        except ConnectionClosed:
+            pass  # while it was sending
+
+    return handler
+
+
 def in_one_line(error: str) -> str:
     assert error.count("\n") == 1
     assert error.startswith("Error: ")
@@ -112,7 +127,7 @@ def test_help_and_version() -> None:
 def test_help_imports_nothing_heavy() -> None:
     program = (
         "import sys, vonage_audio_connector_server.cli.commands;"
-        "print({'numpy', 'websockets', 'starlette', 'uvicorn', 'anyio'} & set(sys.modules))"
+        "print({'numpy', 'soxr', 'websockets', 'starlette', 'uvicorn', 'anyio'} & set(sys.modules))"
     )
 
     out = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
@@ -162,6 +177,90 @@ class TestSimulate:
         assert (code, error) == (0, "")
         for row in ("answered; closed with 1000", "gaps inside speech", "overflow", "wrong size", "answer after"):
             assert row in out
+        assert re.search(r"wrong transport\W+0 frames", out)
+        assert re.search(r"transport\W+binary, frames of 20 ms", out)
+
+    @pytest.mark.parametrize(
+        ("options", "receive_field", "send_field"),
+        [
+            ([], "audio", "audio"),
+            (["--audio-field", "q"], "q", "q"),
+            (["--answer-field", "a"], "audio", "a"),
+            (["--audio-field", "q", "--answer-field", "a"], "q", "a"),
+        ],
+    )
+    def test_json_transport(
+        self,
+        serving: Callable[[Handler], str],
+        speech: Path,
+        options: list[str],
+        receive_field: str,
+        send_field: str,
+    ) -> None:
+        url = serving(echo_json(receive_field, send_field))
+
+        code, out, _ = run("simulate", url, "-i", speech, "--transport", "json", *options, "--json", *FAST)
+
+        report = json.loads(out)
+        assert (code, report["problems"]) == (0, [])
+        assert (report["outcome"], report["transport"], report["frame_ms"]) == ("answered", "json", 20)
+        assert report["frames_heard"] >= 10
+
+    def test_audio_in_the_wrong_transport_ends_with_1(self, serving: Callable[[Handler], str], speech: Path) -> None:
+        def handler(websocket: ServerConnection) -> None:
+            websocket.send(bytes(320))
+            for _ in websocket:
+                pass
+
+        code, out, _ = run("simulate", serving(handler), "-i", speech, "--transport", "json", *FAST)
+
+        assert code == 1
+        assert re.search(r"wrong transport\W+1 frames", out)
+        assert "1 of the server's messages carried audio, but not as JSON texts" in out
+
+    def test_the_call_may_have_another_rate_and_shorter_frames(
+        self, serving: Callable[[Handler], str], speech: Path, tmp_path: Path
+    ) -> None:
+        seen: list[str | bytes] = []
+
+        def handler(websocket: ServerConnection) -> None:
+            try:
+                for message in websocket:
+                    seen.append(message)
+                    if isinstance(message, bytes):
+                        websocket.send(message)
+            except ConnectionClosed:
+                pass  # while it was sending
+
+        content = bytearray(speech.read_bytes())
+        content[24:28] = (11_025).to_bytes(4, "little")  # its rate: now the recording lasts 0.22 s
+        speech.write_bytes(content)
+        heard = tmp_path / "heard.wav"
+
+        code, out, error = run(
+            "simulate", serving(handler), "-i", speech, "-o", heard, "--rate", "24000", "--frame-ms", "10", "--json",
+            *FAST,
+        )  # fmt: skip
+
+        report = json.loads(out)
+        assert (code, error) == (0, "")
+        assert (report["rate_hz"], report["frame_ms"], report["transport"]) == (24_000, 10, "binary")
+        assert report["question_end_s"] == pytest.approx(0.21, abs=0.011)
+        assert seen[0] == ' {"content-type":"audio/l16;rate=24000","event":"websocket:connected"}'
+        assert {len(message) for message in seen if isinstance(message, bytes)} == {480}
+        with wave.open(str(heard)) as file:
+            assert file.getframerate() == 24_000
+            assert file.getnframes() / 24_000 == pytest.approx(report["duration_s"], abs=0.05)
+
+    def test_without_soxr_another_rate_names_the_extra_before_the_call(
+        self, speech: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "soxr", None)
+
+        code, out, error = run("simulate", "ws://127.0.0.1:1", "-i", speech, "--rate", "16000", "--json")
+
+        assert (code, out) == (2, "")
+        assert "pip install 'vonage-audio-connector-server[cli]'" in in_one_line(error)
 
     def test_headers_reach_the_server(self, serving: Callable[[Handler], str], speech: Path) -> None:
         seen: list[str | bytes | None] = []
@@ -229,6 +328,13 @@ class TestSimulate:
             (["-i", "speech.wav", "--header", "x"], "--header takes NAME=VALUE, not 'x'"),
             (["-i", "speech.wav", "--header", "event=x"], "'event' can't be the name of a custom header"),
             (["-i", "speech.wav", "--insecure"], "--cafile and --insecure are for wss://"),
+            (["-i", "speech.wav", "--rate", "44100"], "rate_hz must be 8000, 16000 or 24000, not 44100"),
+            (["-i", "text.wav", "--rate", "16000"], "text.wav is no WAV file"),
+            (["-i", "speech.wav", "--frame-ms", "30"], "frame_ms must be 10 or 20, not 30"),
+            (["-i", "speech.wav", "--audio-field", "q"], "--audio-field and --answer-field are for --transport json"),
+            (["-i", "speech.wav", "--answer-field", ""], "--audio-field and --answer-field are for --transport json"),
+            (["-i", "speech.wav", "--transport", "json", "--audio-field", ""], "receive_field must be a text"),
+            (["-i", "speech.wav", "--transport", "json", "--answer-field", "event"], "send_field must be a text"),
         ],
     )
     def test_what_can_not_be_done_is_one_sentence_and_2(
@@ -252,6 +358,13 @@ class TestSimulate:
             code, out, error = run("simulate", url, "-i", speech, *options)
             assert (code, out) == (2, "")
             assert told in in_one_line(error)
+
+    def test_an_unknown_transport_is_a_usage_error(self, speech: Path) -> None:
+        code, out, error = run("simulate", "ws://127.0.0.1:1", "-i", speech, "--transport", "xml")
+
+        assert (code, out) == (2, "")
+        assert "binary" in error
+        assert "json" in error
 
     def test_a_missing_input_option_is_a_usage_error(self) -> None:
         code, out, error = run("simulate", "ws://127.0.0.1:1")

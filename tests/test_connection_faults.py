@@ -104,7 +104,7 @@ async def test_a_peer_that_reads_nothing_is_given_up(act: str, caplog: pytest.Lo
         if act == "disconnect":
             await client.disconnect()
         else:
-            send: Callable[[], Awaitable[None]] = (
+            send: Callable[[], Awaitable[object]] = (
                 client.flush_buffer if act == "flush" else partial(client.send_json_packet, "{}")
             )
             with contextlib.suppress(AudioConnectorClosedError):

@@ -164,7 +164,7 @@ async def test_a_socket_that_is_gone_ends_the_call() -> None:
         async def broken(message: Any) -> None:
             raise ConnectionResetError("on purpose")
 
-        client._connection._writer._send = broken
+        client._connection.writer._send = broken
         await client.send_audio_buffer(FRAMES[0])
         told.append(repr(client).split()[-1])
 
@@ -239,16 +239,16 @@ async def test_messages_are_taken_by_a_handler_or_by_async_for_not_by_both() -> 
             aiter(client)
         client.set_handler()
         async with anyio.create_task_group() as tasks:
-            aiter(client)
-            tasks.start_soon(client.__anext__)
-            while not client._connection.is_awaited:
+            messages = aiter(client)
+            tasks.start_soon(messages.__anext__)  # type: ignore[arg-type]
+            while not client._connection.reader.is_awaited:
                 await checkpoint()
-            with pytest.raises(AudioConnectorConfigError, match="leave on_message out"):
+            with pytest.raises(AudioConnectorConfigError, match="by 'async for' already"):
                 client.set_handler(on_message=print)
             tasks.cancel_scope.cancel()
         client.set_handler(on_message=print)  # the loop is over, so a handler may take its place
         with pytest.raises(AudioConnectorConfigError, match="either"):
-            await anext(client)
+            await anext(messages)
         with pytest.raises(AudioConnectorConfigError, match="on_error must be a function"):
             client.set_handler(on_error="print")  # type: ignore[arg-type]
         with pytest.raises(AudioConnectorConfigError, match="code must be"):

@@ -26,13 +26,17 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 class PlayedSocket:
-    """An ASGI connection whose far end is a `Peer`; `write_delay_s` says how long a write is held up."""
+    """An ASGI connection whose far end is a `Peer`; `write_delay_s` says how long a write is held up.
 
-    def __init__(self, write_delay_s: Callable[[], float] = lambda: 0.0) -> None:
+    With `answers` the peer acknowledges, as Vonage's Voice API does.
+    """
+
+    def __init__(self, write_delay_s: Callable[[], float] = lambda: 0.0, *, answers: bool = False) -> None:
         self.start_s = anyio.current_time()
         self.peer = Peer(AudioFormat(), self.start_s)
         self.sent: list[tuple[float, Any]] = []  # (seconds since the accept, message)
         self._write_delay_s = write_delay_s
+        self._answers = answers
         self._to_app, self._receive = anyio.create_memory_object_stream[dict[str, Any]](100)
         self.say({"type": "websocket.connect"})
 
@@ -54,7 +58,17 @@ class PlayedSocket:
         if message.get("bytes"):
             self.peer.receive_bytes(message["bytes"], now_s)
         elif message.get("text"):
-            self.peer.receive_text(message["text"], now_s)
+            self._answer(self.peer.receive_text(message["text"], now_s))
+
+    def _answer(self, texts: list[str]) -> None:
+        for text in texts if self._answers else ():
+            self.say(text)
+
+    async def _tick(self) -> None:
+        """Let the peer play in time, so that its acknowledgements come in time."""
+        while True:
+            self._answer(self.peer.advance(anyio.current_time()))
+            await anyio.sleep(FRAME_S)
 
     @property
     def frames(self) -> list[tuple[float, bytes]]:
@@ -62,7 +76,11 @@ class PlayedSocket:
 
     async def serve(self, app: AudioConnector) -> None:
         """Run the application on this connection, to its end."""
-        await app(SCOPE, self.receive, self.send)
+        async with anyio.create_task_group() as playout:
+            if self._answers:
+                playout.start_soon(self._tick)
+            await app(SCOPE, self.receive, self.send)
+            playout.cancel_scope.cancel()
         self.peer.advance(anyio.current_time() + 1)
         self._to_app.close()
         self._receive.close()

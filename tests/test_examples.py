@@ -51,7 +51,11 @@ def running(*arguments: str, port: int, **environment: str) -> Iterator[subproce
             yield program
         finally:
             program.terminate()
-            program.wait(20)
+            try:
+                program.wait(20)
+            except subprocess.TimeoutExpired:
+                program.kill()  # or leaving the `with` would wait for it for ever
+                raise
 
 
 async def call(

@@ -11,13 +11,23 @@ import pytest
 ROOT = "vonage_audio_connector_server"
 SRC = Path(__file__).parent.parent / "src" / ROOT
 
-ROWS = ["errors", "models", "core", "config inbox stepping simulator uvicorn_protocol", "writer"]
-ROWS += ["connection", "client", "app console", "server", "video", "cli", "__main__"]
+ROWS = ["errors", "models", "outcomes", "core", "config door inbox stepping simulator uvicorn_protocol watchdog"]
+ROWS += [
+    "entrance home tokens writer",
+    "reader",
+    "connection",
+    "elsewhere",
+    "playback",
+    "client",
+    "app console",
+    "server",
+]
+ROWS += ["video", "cli", "__main__"]
 RANKS = {"": -1} | {name: rank for rank, row in enumerate(ROWS) for name in row.split()}  # "": the package itself
 
 NO_IO = {"asyncio", "anyio", "trio", "time", "socket", "starlette", "uvicorn"}
 FORBIDDEN = {"": NO_IO, "errors": NO_IO, "models": NO_IO, "core": NO_IO, "stepping": {"anyio", "trio", "starlette"}}
-FORBIDDEN |= {name: {"asyncio"} for name in ("writer", "connection", "client", "app")}
+FORBIDDEN |= {name: {"asyncio"} for name in ("home", "writer", "reader", "connection", "elsewhere", "client", "app")}
 
 FILES = sorted(SRC.rglob("*.py"))
 

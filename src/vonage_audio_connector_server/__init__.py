@@ -15,55 +15,122 @@ if TYPE_CHECKING:
     from .app import AudioConnector
     from .client import Client
     from .config import AudioConnectorServerConfig
+    from .core.events import (
+        DTMF,
+        Audio,
+        Cleared,
+        Connected,
+        Disconnected,
+        Event,
+        MediaUpdate,
+        Notified,
+        UnknownEvent,
+    )
+    from .core.transport import JSONTransport
+    from .door import SharedSecret
     from .errors import (
         AudioConnectorAudioError,
         AudioConnectorClosedError,
         AudioConnectorConfigError,
         AudioConnectorError,
+        AudioConnectorFullError,
         AudioConnectorJSONError,
         AudioConnectorProtocolError,
         AudioConnectorStartServerError,
         MissingExtraError,
     )
-    from .models import AudioConnectorConnectionData, AudioFormat, ConnectionStats
+    from .models import (
+        AudioConnectorConnectionData,
+        AudioFormat,
+        ConnectionStats,
+    )
+    from .outcomes import (
+        CloseReport,
+        FlushResult,
+        PlaybackResult,
+    )
+    from .playback import Playback
     from .server import AudioConnectorServerHandle
+    from .tokens import (
+        MemoryReplayStore,
+        OneTimeTokens,
+        ReplayStore,
+    )
     from .video import Video
 
 _MODULES = {
+    "Audio": "core.events",
     "AudioConnector": "app",
     "AudioConnectorAudioError": "errors",
     "AudioConnectorClosedError": "errors",
     "AudioConnectorConfigError": "errors",
     "AudioConnectorConnectionData": "models",
     "AudioConnectorError": "errors",
+    "AudioConnectorFullError": "errors",
     "AudioConnectorJSONError": "errors",
     "AudioConnectorProtocolError": "errors",
     "AudioConnectorServerConfig": "config",
     "AudioConnectorServerHandle": "server",
     "AudioConnectorStartServerError": "errors",
     "AudioFormat": "models",
+    "Cleared": "core.events",
     "Client": "client",
+    "CloseReport": "outcomes",
+    "Connected": "core.events",
     "ConnectionStats": "models",
+    "DTMF": "core.events",
+    "Disconnected": "core.events",
+    "Event": "core.events",
+    "FlushResult": "outcomes",
+    "JSONTransport": "core.transport",
+    "MediaUpdate": "core.events",
+    "MemoryReplayStore": "tokens",
     "MissingExtraError": "errors",
+    "Notified": "core.events",
+    "OneTimeTokens": "tokens",
+    "Playback": "playback",
+    "PlaybackResult": "outcomes",
+    "ReplayStore": "tokens",
+    "SharedSecret": "door",
+    "UnknownEvent": "core.events",
     "Video": "video",
 }
 
 __all__ = [
+    "DTMF",
+    "Audio",
     "AudioConnector",
     "AudioConnectorAudioError",
     "AudioConnectorClosedError",
     "AudioConnectorConfigError",
     "AudioConnectorConnectionData",
     "AudioConnectorError",
+    "AudioConnectorFullError",
     "AudioConnectorJSONError",
     "AudioConnectorProtocolError",
     "AudioConnectorServerConfig",
     "AudioConnectorServerHandle",
     "AudioConnectorStartServerError",
     "AudioFormat",
+    "Cleared",
     "Client",
+    "CloseReport",
+    "Connected",
     "ConnectionStats",
+    "Disconnected",
+    "Event",
+    "FlushResult",
+    "JSONTransport",
+    "MediaUpdate",
+    "MemoryReplayStore",
     "MissingExtraError",
+    "Notified",
+    "OneTimeTokens",
+    "Playback",
+    "PlaybackResult",
+    "ReplayStore",
+    "SharedSecret",
+    "UnknownEvent",
     "Video",
     "__version__",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -14,12 +15,19 @@ from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
 from .client import Client
-from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, Hook, OnConnect
-from .connection import Connection
+from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Authorize, Hook, OnConnect
+from .connection import RESTART, Connection
 from .core.pacing import DEFAULT_LEAD_S
+from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
+from .entrance import Refusal, ask, mask_query, refuse
 from .models import AudioConnectorConnectionData
 from .stepping import call
+
+logger = logging.getLogger("vonage_audio_connector_server")
+
+DRAIN_S = 10.0
+"""How long what is being said may go on when the server stops: an answer, not a conversation."""
 
 
 class AudioConnector:
@@ -37,6 +45,14 @@ class AudioConnector:
         lead_s: how far ahead of real time audio is sent, 0.04 to 15 seconds; 0.2 by default.
         max_message_bytes: a longer inbound message closes its connection with 1009; 65,536 by default.
         clear_commands: the JSON texts that `flush_buffer` sends, in this order.
+        authorize: called with what is known of a connection before it is accepted; false refuses it with HTTP 403.
+            Plain or coroutine function, or a ready-made one: `SharedSecret`, `OneTimeTokens`. None lets everybody in.
+        max_connections: how many connections are served at once; one more is refused with HTTP 503. None: no limit.
+        audio_transport: `auto`, `binary`, `json` or a `JSONTransport`; see `AudioConnectorConfig`.
+        max_queued_s: seconds of audio that may wait to be sent; one call is accepted whole.
+        when_full: what `send_audio_buffer` does beyond: `wait`, `raise` or `drop_oldest`.
+        max_duration_s: a call that lasts longer is closed. None: no limit.
+        watchdog: tell in the log which line blocks the event loop for more than 0.1 s.
 
     Raises:
         AudioConnectorConfigError: a value is wrong; the message names the field.
@@ -52,6 +68,13 @@ class AudioConnector:
         lead_s: float = DEFAULT_LEAD_S,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         clear_commands: Sequence[str] = DEFAULT_CLEAR_COMMANDS,
+        authorize: Authorize | None = None,
+        max_connections: int | None = None,
+        audio_transport: AudioTransport = "auto",
+        max_queued_s: float = MAX_QUEUED_S,
+        when_full: WhenFull = "wait",
+        max_duration_s: float | None = None,
+        watchdog: bool = True,
     ) -> None:
         self.config = AudioConnectorConfig(
             on_connect=on_connect,
@@ -61,15 +84,23 @@ class AudioConnector:
             lead_s=lead_s,
             max_message_bytes=max_message_bytes,
             clear_commands=clear_commands,
+            authorize=authorize,
+            max_connections=max_connections,
+            audio_transport=audio_transport,
+            max_queued_s=max_queued_s,
+            when_full=when_full,
+            max_duration_s=max_duration_s,
+            watchdog=watchdog,
         )
-        self._connections = 0
+        self._live: set[Connection] = set()
+        self._draining = False
         self._all_gone: anyio.Event | None = None
         self._router = Router([WebSocketRoute("/{path:path}", _Endpoint(self))], lifespan=self.lifespan)
 
     @property
     def connections(self) -> int:
         """How many connections are being served now."""
-        return self._connections
+        return len(self._live)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a WebSocket, the lifespan, or an HTTP request, which is answered with 404."""
@@ -97,29 +128,64 @@ class AudioConnector:
 
     async def wait_idle(self) -> None:
         """Wait until no connection is being served."""
-        while self._connections:
+        while self._live:
             self._all_gone = self._all_gone or anyio.Event()
             await self._all_gone.wait()
+
+    async def drain(self, drain_s: float = DRAIN_S) -> None:
+        """Stop serving, in order: new handshakes get HTTP 503; what is being said ends; then 1012 closes each call.
+
+        Call it before the ASGI server stops, because most servers close all sockets first. Cancelling it leaves the
+        calls as they are; new handshakes are refused from its beginning on.
+
+        Args:
+            drain_s: how long what is being said may take; what goes on longer is cut off.
+        """
+        self._draining = True
+        with anyio.move_on_after(drain_s):
+            async with anyio.create_task_group() as retiring:
+                for connection in self._live:
+                    retiring.start_soon(connection.retire)
+        for connection in list(self._live):
+            connection.close(RESTART, "server stops", by="server")
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (await receive())["type"] != "websocket.connect":
             return  # the peer went away before the handshake
+        connection_id = uuid.uuid4().hex
+        info = _data(scope, connection_id)
+        refused = self._full()
+        if refused is None and self.config.authorize is not None:
+            mask_query(scope, self.config.authorize)
+            refused = await ask(self.config.authorize, info) or self._full()
         try:
+            if refused is not None:
+                logger.info("connection %s: answered with HTTP %d, %s", connection_id, refused.status, refused.reason)
+                await refuse(scope, send, refused)
+                return
             await send({"type": "websocket.accept"})
         except OSError:
             return  # the peer went away during the handshake: no connection, nothing to tell
-        connection_id = uuid.uuid4().hex
         connection = Connection(receive, send, self.config, connection_id)
-        client = Client(connection, _data(scope, connection_id))
+        client = Client(connection, info)
         on_connect = self.config.on_connect or _ignore
-        self._connections += 1
+        self._live.add(connection)
         try:
             await connection.run(partial(on_connect, client))
         finally:
-            self._connections -= 1
-            if not self._connections and self._all_gone is not None:
+            self._live.discard(connection)
+            if not self._live and self._all_gone is not None:
                 self._all_gone.set()
                 self._all_gone = None
+
+    def _full(self) -> Refusal | None:
+        """Why nobody is let in now, whoever it is."""
+        if self._draining:
+            return Refusal(503, "the server is stopping")
+        limit = self.config.max_connections
+        if limit is not None and len(self._live) >= limit:
+            return Refusal(503, f"all {limit} connections are taken")
+        return None
 
 
 def _ignore(client: Client) -> None:

@@ -1,71 +1,71 @@
-"""The handle on one connection that users hold: the reference SDK's `client`, and what it lacks."""
+"""The handle on one connection that users hold: the reference SDK's `client`, and what it lacks.
+
+In the thread of the connection a call goes straight to it; in any other it is posted to the connection's event loop.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from .config import check_lead_s
-from .connection import NORMAL, Connection, Handler
+from .config import check_lead_s, check_rewind_s
+from .connection import NORMAL, Connection
+from .core.events import Event
 from .core.framing import as_pcm
-from .core.wire import encode_packet
-from .errors import AudioConnectorConfigError
-from .inbox import Message
+from .core.pacing import MAX_LEAD_S, MIN_LEAD_S
+from .core.wire import encode_packet, notify_command
+from .elsewhere import at_home
+from .errors import AudioConnectorClosedError, AudioConnectorConfigError, AudioConnectorError
+from .inbox import Item
 from .models import FRAME_MS, AudioConnectorConnectionData, AudioFormat, ConnectionStats
+from .outcomes import CloseReport, FlushResult
+from .playback import Playback
+from .reader import Handler, Handlers, as_event
+from .stepping import Done
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+Message = bytes | str
 T = TypeVar("T")
 
 
-class Done(Coroutine[Any, Any, T], Generic[T]):
-    """What a call returns that has acted already: awaiting it waits until the act is done on the wire.
+class _HandlerAttribute:
+    """A handler that is read and set as an attribute of the client, as in the reference SDK."""
 
-    It is a coroutine object, so `asyncio.create_task` takes it; left alone it warns of nothing, because nothing of it
-    was started.
-    """
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
 
-    __slots__ = ("_coroutine", "_wait")
+    def __get__(self, client: Client, owner: type) -> Handler | None:
+        handler: Handler | None = getattr(client._connection.reader.handlers, self._name)
+        return handler
 
-    def __init__(self, wait: Callable[[], Coroutine[Any, Any, T]]) -> None:
-        self._wait = wait
-        self._coroutine: Coroutine[Any, Any, T] | None = None
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        """Wait until the act is done on the wire."""
-        return self._wait().__await__()
-
-    def send(self, value: Any, /) -> Any:
-        """Part of the coroutine interface, for event loops."""
-        if self._coroutine is None:
-            self._coroutine = self._wait()
-        return self._coroutine.send(value)
-
-    def throw(self, *exc_info: Any) -> Any:
-        """Part of the coroutine interface, for event loops."""
-        if self._coroutine is None:
-            self._coroutine = self._wait()
-        return self._coroutine.throw(*exc_info)
-
-    def close(self) -> None:
-        """Part of the coroutine interface, for event loops."""
-        if self._coroutine is not None:
-            self._coroutine.close()
+    def __set__(self, client: Client, handler: Handler | None) -> None:
+        handlers = client._connection.reader.handlers
+        client.set_handler(**{name: getattr(handlers, name) for name in handlers.__slots__} | {self._name: handler})
 
 
 class Client:
     """One connection of a Vonage Video session: its audio and events in, audio and texts out.
 
-    You get it in `on_connect`. Use it from any task of the event loop that serves the connection.
+    You get it in `on_connect`. Every method may be called from any task, from any thread, and from the event loop of
+    another thread: what is called there acts in the connection's own event loop, in the order of the calls of that
+    thread, and what it returns can be awaited there. A thread without an event loop may leave that alone, or ask for
+    its `result()`, which blocks. Handlers run in the connection's own event loop.
     """
 
-    __slots__ = ("_connection", "_info")
+    on_message = _HandlerAttribute()
+    on_disconnect = _HandlerAttribute()
+    on_error = _HandlerAttribute()
 
     def __init__(self, connection: Connection, info: AudioConnectorConnectionData) -> None:
         self._connection = connection
         self._info = info
+        self._thread_id = connection.home.thread_id
 
     def __repr__(self) -> str:
         state = "open" if self._connection.is_open else f"closed {self._connection.close_code or ''}".rstrip()
@@ -78,59 +78,62 @@ class Client:
         on_message: Handler | None = None,
         on_disconnect: Handler | None = None,
         on_error: Handler | None = None,
+        on_audio: Handler | None = None,
+        on_event: Handler | None = None,
     ) -> None:
-        """Set the handlers of this connection; plain functions serve as well as coroutine functions.
+        """Set the handlers: plain functions or coroutine functions. A handler that is left out is removed.
 
-        Messages are handed over one at a time, in order. What came before `on_message` was set, while `on_connect`
-        was running, is handed over first. Setting handlers again replaces all three.
+        Messages that came before are handed over first. They are handed over one at a time and in order, whatever the
+        handlers do; what comes while one of them waits is kept, up to 1 MiB, then the oldest is dropped. One that is
+        more than a second behind real time is named in the log.
 
         Args:
-            on_message: called with `bytes`, one frame of PCM, or `str`, a JSON text. While it waits, messages wait up
-                to 1 MiB (32 s of audio at 16 kHz); then the oldest are dropped, with a warning and a count in
-                `stats()`.
-            on_disconnect: called without arguments, once and last, whoever closed and however: when `on_connect` and
-                `on_message` have returned, or were cancelled 5 s after the end. So don't wait for it in `on_connect`;
-                `async for` ends with the connection.
+            on_message: called with each message: `bytes`, one frame of PCM, or `str`, a JSON text.
+            on_disconnect: called once, last, whoever closed and however.
             on_error: called with an exception that another handler or `on_connect` raised; the call goes on. Without
                 it the exception is logged and the connection closes with 1011.
+            on_audio: called with each frame of PCM, after `on_message` if there is one.
+            on_event: called with each text message as a typed event, after `on_message` if there is one.
 
         Raises:
             AudioConnectorConfigError: a handler can't be called, or an `async for` waits for a message.
         """
         handlers = {"on_message": on_message, "on_disconnect": on_disconnect, "on_error": on_error}
+        handlers |= {"on_audio": on_audio, "on_event": on_event}
         for name, handler in handlers.items():
             if handler is not None and not callable(handler):
                 raise AudioConnectorConfigError(f"{name} must be a function or None, not {handler!r}")
-        if on_message is not None and self._connection.is_awaited:
-            raise AudioConnectorConfigError("messages are taken by 'async for' already: leave on_message out")
-        self._connection.take_handlers(on_message, on_disconnect, on_error)
+        chosen = Handlers(**handlers)
+        if chosen.listener is not None and self._connection.reader.is_awaited:
+            raise AudioConnectorConfigError(
+                "messages are taken by 'async for' already: set only on_disconnect, on_error"
+            )
+        self._post(self._connection.take_handlers, chosen)
 
     def __aiter__(self) -> AsyncIterator[Message]:
-        """Take the messages with `async for`, instead of `on_message`; it ends when the connection does.
+        """Take the messages with `async for`, instead of a handler; it ends when the connection does.
+
+        A message is `bytes`, one frame of PCM, or `str`, a JSON text. Cancelling the wait for it loses none.
 
         Raises:
-            AudioConnectorConfigError: an `on_message` is set.
+            AudioConnectorConfigError: a handler takes messages.
         """
-        self._check_no_handler()
-        self._connection.iterate()
-        return self
+        return _Messages(self, _as_message)
 
-    async def __anext__(self) -> Message:
-        """The next message: `bytes`, one frame of PCM, or `str`, a JSON text. Cancelling it loses none."""
-        self._check_no_handler()
-        message = await self._connection.next_message()
-        if message is None:
-            raise StopAsyncIteration
-        return message
+    def events(self) -> AsyncIterator[Event]:
+        """Take the messages as typed events with `async for`, instead of a handler; it ends when the connection does.
 
-    def _check_no_handler(self) -> None:
-        if self._connection.on_message is not None:
-            raise AudioConnectorConfigError("messages go to on_message already: use either it or 'async for'")
+        Cancelling the wait for an event loses none.
+
+        Raises:
+            AudioConnectorConfigError: a handler takes messages.
+        """
+        return _Messages(self, as_event)
 
     # Sending
 
-    async def send_json_packet(self, data: str | dict[str, Any] | list[Any]) -> None:
-        """Send a text message ahead of all queued audio; returns when it is on the wire.
+    def send_json_packet(self, data: str | dict[str, Any] | list[Any]) -> Coroutine[Any, Any, None]:
+        """Send a text message ahead of all queued audio; returns, when awaited, when it is on the wire.
 
         Args:
             data: a JSON text, sent as it is; or a dict or list, which is written as JSON.
@@ -139,11 +142,11 @@ class Client:
             AudioConnectorJSONError: `data` is not JSON; nothing was sent.
             AudioConnectorClosedError: the connection has ended.
         """
-        text = encode_packet(data)
-        self._connection.check_open()
-        await self._connection.send_text(text)
+        if get_ident() == self._thread_id:
+            return self._send_json(data)
+        return self._connection.home.call(self._connection.send_text, encode_packet(data))
 
-    async def send_audio_buffer(
+    def send_audio_buffer(
         self,
         audio_data: Buffer,
         *,
@@ -151,11 +154,12 @@ class Client:
         frames_ms: int = FRAME_MS,
         pad_last_frame: bool = False,
         flush_buffer: bool = False,
-    ) -> None:
+    ) -> Coroutine[Any, Any, Playback]:
         """Send audio behind what is queued: 16-bit little-endian mono PCM at the connection's rate, of any length.
 
         What is due goes to the socket before this returns, unless another call is being held up by a peer that doesn't
-        read; the rest is queued and sent in time, `lead_s` ahead of real time.
+        read; the rest is queued and sent in time, `lead_s` ahead of real time. Where more than `max_queued_s` waits
+        then, it waits until it doesn't, or does what `when_full` says.
         Frames are cut across calls: what is left of the last frame waits for the next call, and if none comes before
         its turn to be played, it goes out padded with silence. Audio sent before the format is known waits for it,
         unless the call names its frame. Calls from several tasks are queued in the order in which they are made.
@@ -171,33 +175,81 @@ class Client:
             pad_last_frame: the utterance ends here: pad the last frame with silence now.
             flush_buffer: drop what is queued first, in the same step, as `flush_buffer()` does.
 
+        Returns:
+            When awaited, the `Playback`, which tells how much of it was heard.
+
         Raises:
             AudioConnectorAudioError: half a sample, not int16, not mono, or a frame that doesn't describe the
                 connection's rate; nothing was queued, and nothing flushed.
+            AudioConnectorFullError: the queue is full and `when_full` is `raise`; nothing was queued.
             AudioConnectorClosedError: the connection has ended.
         """
-        self._connection.check_open()
-        await self._connection.send_audio(
-            as_pcm(audio_data),
-            frame_bytes=bytes_per_sample,
-            frame_ms=frames_ms,
-            end=pad_last_frame,
-            flush=flush_buffer,
-        )
+        if get_ident() == self._thread_id:
+            return self._send_audio(audio_data, bytes_per_sample, frames_ms, pad_last_frame, flush_buffer)
+        # Taken over now: its owner may change it before it is queued.
+        frames = (bytes_per_sample, frames_ms, pad_last_frame, flush_buffer)
+        return self._connection.home.call(self._send_audio, as_pcm(audio_data), *frames)
 
-    def flush_buffer(self) -> Awaitable[None]:
+    def flush_buffer(self) -> Awaitable[FlushResult]:
         """The barge-in: drop all queued audio at once, and tell the router to forget what it has.
 
-        It acts when it is called; with `await` it returns when the clear commands are on the wire. Audio sent
-        afterwards is never lost and starts at once. What the router has already, at most the lead and one batch, it
-        may still play if it knows none of the clear commands.
+        It acts when it is called; with `await` it returns when the clear commands are on the wire, and tells how much
+        was heard and how much was dropped. Audio sent afterwards is never lost and starts at once. What the router has
+        already, at most the lead and one batch, it may still play if it knows none of the clear commands. It ends a
+        pause.
 
         Raises:
             AudioConnectorClosedError: the connection has ended.
         """
-        self._connection.check_open()
-        self._connection.flush()
-        return Done(self._connection.written)
+        return self._act(self._connection.flush)
+
+    def pause(self) -> Awaitable[None]:
+        """The barge-in that can be undone: fall silent now, and keep what was not heard, for `resume`.
+
+        It acts when it is called. Audio that is sent meanwhile waits. What the router has already is taken back, as
+        `flush_buffer` does; a router that knows none of the clear commands plays it now, and hears it again later.
+        Does nothing while it is paused.
+
+        Raises:
+            AudioConnectorClosedError: the connection has ended.
+        """
+        return self._act(self._connection.pause)
+
+    def resume(self, rewind_s: float = 0.0) -> Awaitable[None]:
+        """Go on speaking where `pause` fell silent, with the whole frame in which that was. It acts when it is called.
+
+        Args:
+            rewind_s: repeat so many seconds of what was heard before, 0 to 1; of a live source there is nothing to
+                repeat.
+
+        Raises:
+            AudioConnectorConfigError: `rewind_s` is outside of that range.
+            AudioConnectorClosedError: the connection has ended.
+        """
+        check_rewind_s(rewind_s)
+        return self._act(self._connection.resume, rewind_s)
+
+    def drain(self) -> Coroutine[Any, Any, None]:
+        """Wait until all queued audio has been heard, as a goodbye before `disconnect()`; while it is paused, too.
+
+        It ends with the connection, without an error. Cancelling it changes nothing.
+        """
+        return at_home(self._connection, self._connection.drain)
+
+    def notify(self, payload: object) -> Awaitable[None]:
+        """Ask the router to answer with `websocket:notify` and this payload when all audio queued now has been played.
+
+        Documented for Vonage's Voice API; whether the Audio Connector answers is unknown, so never wait for it alone.
+
+        Args:
+            payload: a value that JSON can express.
+
+        Raises:
+            AudioConnectorJSONError: it is not; nothing was sent.
+            AudioConnectorClosedError: the connection has ended.
+        """
+        notify_command(payload)  # an error is the caller's, in whichever thread that is
+        return self._act(self._connection.notify, payload)
 
     def disconnect(self, code: int = NORMAL, reason: str = "") -> Awaitable[None]:
         """Close the connection now. Queued audio is dropped; texts that are queued go out first.
@@ -222,23 +274,32 @@ class Client:
             raise AudioConnectorConfigError(f"reason can't be written as UTF-8: {exc.reason}") from exc
         if not is_short:
             raise AudioConnectorConfigError("reason must be at most 123 bytes long in UTF-8")
-        self._connection.close(code, reason)
-        return Done(self._connection.written)
+        try:
+            return self._act(self._connection.close, code, reason)
+        except AudioConnectorClosedError:  # it has ended, together with the event loop that it lived in
+            return Done(_nothing)
 
     def set_buffer_timing(self, active_seconds: float | None = None) -> None:
         """Set how far ahead of real time audio is sent, from now on.
 
         Args:
-            active_seconds: 0.04 to 15 seconds; None changes nothing.
+            active_seconds: more than 0; the nearest value from 0.04 to 15 seconds is taken. None changes nothing.
 
         Raises:
-            AudioConnectorConfigError: it is outside of that range.
+            AudioConnectorConfigError: it is 0 or less, or no number.
         """
         if active_seconds is not None:
+            if isinstance(active_seconds, (int, float)) and active_seconds > 0:
+                active_seconds = min(max(active_seconds, MIN_LEAD_S), MAX_LEAD_S)
             check_lead_s("active_seconds", active_seconds)
-            self._connection.session.lead_s = active_seconds
+            self._post(self._connection.set_lead, active_seconds)
 
     # What is known
+
+    @property
+    def id(self) -> str:
+        """Unique for every connection that this process accepts; the same as `info().id`."""
+        return self._info.id
 
     def info(self) -> AudioConnectorConnectionData:
         """What is known of the connection by now; the custom keys and the format come with its first message."""
@@ -250,34 +311,98 @@ class Client:
         """The negotiated audio format; None until it is known, see `wait_format`."""
         return self._connection.session.audio_format
 
-    async def wait_format(self) -> AudioFormat:
+    def wait_format(self) -> Coroutine[Any, Any, AudioFormat]:
         """Wait for the audio format. It comes with the first message or, without one, with the first frame of audio.
 
         One second after the accept the configured format is taken. Cancelling it changes nothing.
         """
-        return await self._connection.wait_format()
+        return at_home(self._connection, self._connection.wait_format)
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of audio that have been heard since the accept, by the playout clock: silence is not counted."""
+        return self._connection.session.heard_s(self._connection.now_s())
+
+    @property
+    def close_report(self) -> CloseReport | None:
+        """How the connection ended, and what it was like; None as long as it lasts."""
+        return self._connection.close_report
 
     def stats(self) -> ConnectionStats:
         """The counters of this connection, now."""
-        connection, session = self._connection, self._connection.session
-        now_s = connection.clock()
-        ended_s = now_s if connection.ended_s is None else connection.ended_s
-        return ConnectionStats(
-            duration_s=ended_s - connection.started_s,
-            frames_in=session.frames_in,
-            bytes_in=session.bytes_in,
-            texts_in=session.texts_in,
-            frames_out=session.frames_out,
-            bytes_out=session.bytes_out,
-            texts_out=session.texts_out,
-            odd_frames_in=session.odd_frames_in,
-            dropped_in=connection.dropped_in,
-            queued_s=session.queued_s,
-            ahead_s=session.ahead_s(now_s),
-            underruns=session.underruns,
-            flushes=session.flushes,
-            dropped_out_s=session.dropped_out_s,
-        )
+        return self._connection.stats()
+
+    # Inside
+
+    async def _send_json(self, data: object) -> None:
+        try:
+            await self._connection.send_text(encode_packet(data))
+        except AudioConnectorError:
+            await self._connection.writer.let_turn()  # as below
+            raise
+
+    async def _send_audio(
+        self, audio: Buffer, frame_bytes: int | None, frame_ms: int, end: bool, flush: bool
+    ) -> Playback:
+        try:
+            mark = await self._connection.send_audio(
+                as_pcm(audio), frame_bytes=frame_bytes, frame_ms=frame_ms, end=end, flush=flush
+            )
+        except AudioConnectorError:
+            await self._connection.writer.let_turn()  # a loop that tries for ever must not hold up all other calls
+            raise
+        return Playback(self._connection, mark)
+
+    def _act(self, function: Callable[..., T], *args: object) -> Awaitable[T]:
+        """Do it now; what is returned waits until it is on the wire."""
+        if get_ident() == self._thread_id:
+            return Done(partial(self._written, function(*args)))
+        return self._connection.home.call(self._act_and_write, function, *args)
+
+    async def _act_and_write(self, function: Callable[..., T], *args: object) -> T:
+        return await self._written(function(*args))
+
+    async def _written(self, result: T) -> T:
+        await self._connection.writer.written()
+        return result
+
+    def _post(self, function: Callable[..., None], *args: object) -> None:
+        """Do it now or, from another thread, soon; after the end it makes no difference."""
+        if get_ident() == self._thread_id:
+            function(*args)
+        elif self._connection.ended_s is None:
+            with suppress(AudioConnectorClosedError):
+                self._connection.home.call(function, *args)
+
+
+class _Messages(AsyncIterator[T], Generic[T]):
+    """The messages of a client, one after the other."""
+
+    def __init__(self, client: Client, form: Callable[[Item], T]) -> None:
+        self._connection = client._connection
+        self._form = form
+        self._check_no_handler()
+        client._post(self._connection.reader.iterate)
+
+    async def __anext__(self) -> T:
+        self._check_no_handler()
+        connection = self._connection
+        item = await at_home(connection, connection.next_item, on_lost=connection.put_back)
+        if item is None:
+            raise StopAsyncIteration
+        return self._form(item)
+
+    def _check_no_handler(self) -> None:
+        if self._connection.reader.handlers.listener is not None:
+            raise AudioConnectorConfigError("messages go to a handler already: use either it or 'async for'")
+
+
+def _as_message(item: Item) -> Message:
+    return item if isinstance(item, bytes) else item.text
+
+
+async def _nothing() -> None:
+    """Nothing is left to be done."""
 
 
 _CLOSE_CODES = frozenset({1000, 1001, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})  # RFC 6455, IANA

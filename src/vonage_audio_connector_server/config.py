@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import ssl as ssl_module
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from .core.outbound import MAX_REWIND_S
 from .core.pacing import DEFAULT_LEAD_S, MAX_LEAD_S, MIN_LEAD_S
+from .core.session import MAX_QUEUED_S, WhenFull
+from .core.transport import JSONTransport
 from .core.wire import DEFAULT_CLEAR_COMMANDS
 from .errors import AudioConnectorConfigError
-from .models import AudioFormat
+from .models import AudioConnectorConnectionData, AudioFormat
 
 if TYPE_CHECKING:
     from .client import Client
 
 OnConnect = Callable[["Client"], object]  # plain or coroutine functions; what they return is of no interest
 Hook = Callable[[], object]
+Authorize = Callable[[AudioConnectorConnectionData], bool | Awaitable[bool]]
+AudioTransport = Literal["auto", "binary", "json"] | JSONTransport
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """68 times the largest frame; the first message holds at most 512 bytes of custom headers (D)."""
@@ -37,6 +43,18 @@ class AudioConnectorConfig:
             stall of the event loop; less leaves less to be heard after an interruption.
         max_message_bytes: a longer inbound message closes its connection with 1009; 65,536 by default.
         clear_commands: the JSON texts that `flush_buffer` sends, in this order.
+        authorize: called with what is known of a connection before it is accepted; false refuses it with HTTP 403.
+            Plain or coroutine function, or a ready-made one: `SharedSecret`, `OneTimeTokens`. None lets everybody in.
+        max_connections: how many connections are served at once; one more is refused with HTTP 503. None: no limit.
+        audio_transport: how audio travels: `binary`, one frame a binary message; `json`, base64 in a text, or a
+            `JSONTransport` where the connect call names other fields; `auto`, as the first frame of the session does.
+            What is said before that goes out as binary: name it, if a greeting is to be heard over JSON.
+        max_queued_s: seconds of audio that may wait to be sent; one call is accepted whole.
+        when_full: what `send_audio_buffer` does beyond: `wait` until enough was sent, `raise`
+            `AudioConnectorFullError`, or `drop_oldest` of what waits.
+        max_duration_s: a call that lasts longer is closed, because each costs money while it lasts. None: no limit.
+        watchdog: tell in the log which line blocks the event loop for more than 0.1 s, and which gaps come from it. It
+            costs a thread, and 20 callbacks a second while there are connections.
 
     Raises:
         AudioConnectorConfigError: a value is wrong; the message names the field.
@@ -49,6 +67,13 @@ class AudioConnectorConfig:
     lead_s: float = DEFAULT_LEAD_S
     max_message_bytes: int = MAX_MESSAGE_BYTES
     clear_commands: Sequence[str] = field(default=DEFAULT_CLEAR_COMMANDS)
+    authorize: Authorize | None = None
+    max_connections: int | None = None
+    audio_transport: AudioTransport = "auto"
+    max_queued_s: float = MAX_QUEUED_S
+    when_full: WhenFull = "wait"
+    max_duration_s: float | None = None
+    watchdog: bool = True
 
     def __post_init__(self) -> None:
         self._check(
@@ -72,6 +97,28 @@ class AudioConnectorConfig:
             isinstance(self.clear_commands, (list, tuple)) and all(map(_is_json_object, self.clear_commands)),
             "a list or tuple of JSON objects as texts",
         )
+        self._check(
+            "authorize",
+            self.authorize is None or _takes(self.authorize, "info"),
+            "a function that takes one argument, what is known of the connection",
+        )
+        is_count = type(self.max_connections) is int and self.max_connections >= 1
+        self._check("max_connections", self.max_connections is None or is_count, "a whole number from 1 on, or None")
+        is_transport = isinstance(self.audio_transport, JSONTransport) or (
+            isinstance(self.audio_transport, str) and self.audio_transport in ("auto", "binary", "json")
+        )
+        self._check("audio_transport", is_transport, "'auto', 'binary', 'json' or a JSONTransport")
+        self._check("max_queued_s", _is_seconds(self.max_queued_s, 1.0), "a number of seconds, 1 or more")
+        is_policy = isinstance(self.when_full, str) and self.when_full in ("wait", "raise", "drop_oldest")
+        self._check("when_full", is_policy, "'wait', 'raise' or 'drop_oldest'")
+        is_limit = self.max_duration_s is None or _is_seconds(self.max_duration_s, 1.0)
+        self._check("max_duration_s", is_limit, "a number of seconds, 1 or more, or None")
+        self._check("watchdog", isinstance(self.watchdog, bool), "True or False")
+
+    @property
+    def transport(self) -> Literal["auto", "binary"] | JSONTransport:
+        """How audio travels, `json` spelled out."""
+        return JSONTransport() if self.audio_transport == "json" else self.audio_transport
 
     @property
     def audio_format(self) -> AudioFormat:
@@ -125,9 +172,23 @@ def check_lead_s(name: str, lead_s: float) -> None:
         raise AudioConnectorConfigError(f"{name} must be {MIN_LEAD_S} to {MAX_LEAD_S} seconds, not {lead_s!r}")
 
 
+def check_rewind_s(rewind_s: float) -> None:
+    """Refuse a rewind outside 0 to 1 seconds, or what is no number.
+
+    Raises:
+        AudioConnectorConfigError: it is.
+    """
+    if not _is_seconds(rewind_s, 0.0) or rewind_s > MAX_REWIND_S:
+        raise AudioConnectorConfigError(f"rewind_s must be 0 to {MAX_REWIND_S:g} seconds, not {rewind_s!r}")
+
+
 def shared_options(config: AudioConnectorConfig) -> dict[str, Any]:
     """The settings of `config` that `AudioConnector` takes."""
     return {entry.name: getattr(config, entry.name) for entry in fields(AudioConnectorConfig)}
+
+
+def _is_seconds(value: object, at_least: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and at_least <= value < math.inf
 
 
 def _takes(function: object, *arguments: object) -> bool:

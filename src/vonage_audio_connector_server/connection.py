@@ -1,9 +1,6 @@
-"""One connection: who reads, who runs the user's code, and how it ends. With `writer.py`, the only place with tasks.
+"""One connection, from the accept to its end. With `reader.py` and `writer.py`, the only place with tasks.
 
-Reading. One task at a time waits in `receive` and runs `on_message` itself. A handler that waits makes another task
-read on, so that a slow handler never hides the end of the connection, and the keep-alive goes on.
-
-Ending. The first cause wins. All waits end, user code in progress has `GRACE_S` to finish, then it is cancelled, and
+The first cause of the end wins. All waits end, user code in progress has `GRACE_S` to finish, then it is cancelled, and
 `on_disconnect` runs last.
 """
 
@@ -11,24 +8,28 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from threading import get_ident
 from typing import Any
 
 import anyio
 import anyio.abc
 
 from .config import AudioConnectorConfig
+from .core.ledger import Mark
 from .core.session import Session
-from .errors import AudioConnectorClosedError, AudioConnectorProtocolError
-from .inbox import Inbox, Message, size_bytes
-from .models import AudioFormat
-from .stepping import FirstStep, is_being_cancelled
+from .errors import AudioConnectorClosedError
+from .home import Home
+from .inbox import Item
+from .models import AudioFormat, ConnectionStats
+from .outcomes import ClosedBy, CloseReport, FlushResult, PlaybackResult
+from .reader import Handlers, Reader
+from .watchdog import Watchdog, watch
 from .writer import ABNORMAL, ASGIMessage, Writer, backend_clock
 
 logger = logging.getLogger("vonage_audio_connector_server")
-
-Handler = Callable[..., object]  # a plain or a coroutine function; what it returns is of no interest
 
 GRACE_S = 5.0
 """How long user code in progress may go on after the connection has ended, before it is cancelled."""
@@ -36,13 +37,15 @@ GRACE_S = 5.0
 CANCELLED_GRACE_S = 10.0
 """How long `on_disconnect` may take where the ASGI server cancelled the connection."""
 
-LISTEN_S = 1.0
-"""Messages wait for a listener this long after `on_connect` returned: it may have started a task that listens."""
-
 CLOSE_S = 1.0
 """How long the close may take that is written for a cancelled connection."""
 
-NORMAL, NO_STATUS, TOO_BIG, INTERNAL_ERROR, RESTART = 1000, 1005, 1009, 1011, 1012  # RFC 6455 §7.4, IANA
+CONFIRM_S = 1.0
+"""How much longer than the clock says a playback waits for the router's acknowledgement, which may never come."""
+
+NORMAL, RESTART = 1000, 1012  # RFC 6455 §7.4, IANA
+
+_SOON_S = 0.001  # waits for audio are no shorter, so that rounding can't make them spin
 
 
 class Connection:
@@ -62,32 +65,32 @@ class Connection:
         config: AudioConnectorConfig,
         connection_id: str,
     ) -> None:
-        self.on_message: Handler | None = None
-        self.on_disconnect: Handler | None = None
-        self.on_error: Handler | None = None
         self.id = connection_id
         self.clock = backend_clock()
         self.started_s = self.clock()
+        self._offset_s = time.monotonic() - self.started_s
         self.ended_s: float | None = None
         self.close_code: int | None = None
+        self.close_report: CloseReport | None = None
+        self.home = Home()
+        self.tasks: anyio.abc.TaskGroup | None = None
+        self._watchdog: Watchdog | None = watch() if config.watchdog else None
         self.session = Session(
             self.started_s,
             assumed_format=config.audio_format,
             lead_s=config.lead_s,
             clear_commands=config.clear_commands,
+            transport=config.transport,
+            max_queued_s=config.max_queued_s,
+            when_full=config.when_full,
+            blocked=partial(_was_blocked, self._watchdog, self._offset_s),
         )
-        self._receive = receive
-        self._max_message_bytes = config.max_message_bytes
-        self._tasks: anyio.abc.TaskGroup | None = None
-        self._inbox = Inbox()
-        self.is_iterating = False  # messages are taken by next_message
-        self.is_awaited = False  # and one is being waited for
-        self._setting_up = True  # until on_connect returns: it may still set a handler
-        self._set_up_s = math.inf  # when it returned
-        self._handling = False  # a message is being handed over
-        self._relieved = False  # another task reads on meanwhile
-        self._news: anyio.Event | None = None  # tells of a message, a format, or the end
-        self._writer = Writer(self.session, send, self.clock, self._end)
+        self.writer = Writer(self.session, send, self.clock, self.end)
+        self.reader = Reader(self, receive, config.max_message_bytes)
+        self._max_duration_s = config.max_duration_s
+        self._setting_up = True  # until on_connect returns
+        self._finished = False  # on_disconnect has run
+        self._news: anyio.Event | None = None  # tells of a message, a format, a flush, or the end
 
     # For the app
 
@@ -99,39 +102,51 @@ class Connection:
         """
         grace_s = math.inf
         try:
-            async with anyio.create_task_group() as self._tasks:
-                self._writer.tasks = self._tasks
-                self._tasks.start_soon(self._set_up, on_connect)
-                await self._read()
+            async with anyio.create_task_group() as self.tasks:
+                self.writer.tasks = self.home.tasks = self.tasks
+                self.tasks.start_soon(self._set_up, on_connect)
+                if self._max_duration_s is not None:
+                    self.tasks.start_soon(self._limit, self._max_duration_s)
+                await self.reader.read()
         except anyio.get_cancelled_exc_class():
             grace_s = CANCELLED_GRACE_S
             raise
         finally:
-            self._tasks = self._writer.tasks = None
+            self.tasks = self.writer.tasks = None
             await self._finish(grace_s)
 
-    # For the client
+    async def retire(self) -> None:
+        """Let what is being said end, then close, because the server stops."""
+        await self.drain()
+        self.close(RESTART, "server stops", by="server")
+
+    # For the client, in the connection's own event loop
 
     @property
     def is_open(self) -> bool:
         """Whether anything can still be sent."""
-        return self.ended_s is None and self._writer.closing is None
+        return self.ended_s is None and self.writer.closing is None
 
-    @property
-    def dropped_in(self) -> int:
-        """How many messages were dropped because nobody took them in time."""
-        return self._inbox.dropped
+    def now_s(self) -> float:
+        """The time on the connection's clock, in any thread: trio's clock can't be read in others."""
+        return self.clock() if get_ident() == self.home.thread_id else time.monotonic() - self._offset_s
 
     def check_open(self) -> None:
         """Raise `AudioConnectorClosedError` where nothing can be sent any more."""
         if not self.is_open:
-            code = "" if self.close_code is None else f" (close code {self.close_code})"
-            raise AudioConnectorClosedError(f"connection {self.id} is closed{code}: nothing can be sent on it")
+            raise AudioConnectorClosedError(self._closed_text())
 
-    async def send_audio(self, pcm: bytes, **how: Any) -> None:
-        """Queue audio as `Session.queue_audio` does, and write what is due now."""
-        self.session.queue_audio(pcm, self.clock(), **how)
-        await self._writer.audio_queued()
+    async def send_audio(self, pcm: bytes, **how: Any) -> Mark:
+        """Queue audio as `Session.queue_audio` does, write what is due now, and wait while the queue is too long."""
+        self.check_open()
+        session = self.session
+        mark = session.queue_audio(pcm, self.clock(), **how)
+        if how.get("flush"):
+            self.tell_news()
+        await self.writer.audio_queued()
+        while session.is_full and (too_much_s := session.too_much_s) and self.is_open:
+            await self._wait_news_for(too_much_s)
+        return mark
 
     async def send_text(self, text: str) -> None:
         """Write a text; returns when it is on the wire.
@@ -139,253 +154,246 @@ class Connection:
         Raises:
             AudioConnectorClosedError: the connection ended before.
         """
+        self.check_open()
         self.session.queue_text(text)
-        await self.written()
+        await self.writer.written()
         if self.session.has_unsent or self.close_code == ABNORMAL:
             self.check_open()
 
-    def flush(self) -> None:
-        """Drop all queued audio now; the clear commands go out ahead of anything that is queued later."""
-        self.session.clear()
-        self._writer.play_from(self.clock())
+    def notify(self, payload: object) -> None:
+        """Ask the router to say when all audio that is queued now has been played."""
+        self.check_open()
+        self.session.notify(payload)
+        self.writer.play_from(self.clock())
 
-    def close(self, code: int, reason: str = "") -> None:
+    def flush(self) -> FlushResult:
+        """Drop all audio that was not heard; the clear commands go out ahead of anything that is queued later."""
+        self.check_open()
+        result = self.session.clear(self.clock())
+        self._write_now()
+        return result
+
+    def pause(self) -> None:
+        """Fall silent now, and keep what was not heard."""
+        self.check_open()
+        self.session.pause(self.clock())
+        self._write_now()
+
+    def resume(self, rewind_s: float) -> None:
+        """Go on where the pause began, or `rewind_s` before."""
+        self.check_open()
+        self.session.resume(rewind_s, self.clock())
+        self._write_now()
+
+    def close(self, code: int, reason: str = "", *, by: ClosedBy = "program") -> None:
         """End the connection now: queued audio is dropped, texts that are queued go out, then the close."""
         if self.is_open:
-            self._writer.closing = (code, reason)
-            self.session.drop_audio()
-            self._inbox.clear()
-            self._tell_news()
-            self._writer.play_from(self.clock())
+            self.writer.closing = (code, by, reason)
+            self.session.drop_audio(self.clock())
+            self.reader.inbox.clear()
+            self._write_now()
 
-    async def written(self) -> None:
-        """Wait until every text queued so far, and the close if there is one, is on the wire, or all is over."""
-        await self._writer.written()
+    def take_handlers(self, handlers: Handlers) -> None:
+        """Set the handlers. What waits in the inbox is handed over first."""
+        if not self._finished:
+            self.reader.take_handlers(handlers)
+
+    def put_back(self, item: Item | None) -> None:
+        """Undo a `next_item` that nobody got."""
+        if item is not None:
+            self.reader.inbox.put_back(item, self.clock())
+            self.tell_news()
+
+    async def next_item(self) -> Item | None:
+        """The next message in order; None when the connection has ended and all were taken."""
+        inbox, reader = self.reader.inbox, self.reader
+        while not inbox:
+            if not self.is_open:
+                return None
+            reader.is_awaited = True
+            try:
+                await self.wait_news()
+            finally:
+                reader.is_awaited = False
+        await self.writer.let_turn()  # a backlog must not hold up the loop
+        return inbox.take() if inbox else await self.next_item()
 
     async def wait_format(self) -> AudioFormat:
         """Wait until the audio format is known; one second after the accept it is assumed."""
         with anyio.move_on_after(self.session.format_due_s - self.clock()):
             while self.session.audio_format is None and self.is_open:
-                await self._wait_news()
+                await self.wait_news()
         return self.session.assume_format()
 
-    def take_handlers(
-        self, on_message: Handler | None, on_disconnect: Handler | None, on_error: Handler | None
-    ) -> None:
-        """Set the handlers. What waits in the inbox is handed over first."""
-        self.on_message, self.on_disconnect, self.on_error = on_message, on_disconnect, on_error
-        self.is_iterating = self.is_iterating and on_message is None
-        if on_message is not None and self._inbox and not self._handling and self._tasks is not None:
-            self._handling = True  # from now on, so that the end of the call waits for it
-            self._tasks.start_soon(self._hand_over_inbox)
+    def set_lead(self, lead_s: float) -> None:
+        """Set how far ahead of real time audio is sent."""
+        self.session.lead_s = lead_s
+        self.writer.play_from(self.clock())
 
-    def iterate(self) -> None:
-        """From now on messages wait for `next_message` instead of a handler."""
-        self.is_iterating = True
-
-    async def next_message(self) -> Message | None:
-        """The next message in order; None when the connection has ended and all were taken."""
-        while not self._inbox:
-            if not self.is_open:
-                return None
-            self.is_awaited = True
-            try:
-                await self._wait_news()
-            finally:
-                self.is_awaited = False
-        await self._writer.let_turn()  # a backlog must not hold up the loop
-        return self._inbox.take() if self._inbox else await self.next_message()
-
-    # Reading
-
-    async def _read(self) -> None:
-        while self.ended_s is None:
-            step = FirstStep(self._receive())
-            if step.finished:
-                message = step.result
-                await self._writer.let_turn()  # a backlog, and handlers that take their time
-            else:
-                message = await step
-                self._writer.turned()
-            if message["type"] == "websocket.disconnect":
-                self._end(message.get("code") or NO_STATUS)
-            elif self._writer.closing is None:
-                data = message.get("bytes")
-                if data is None:
-                    data = message["text"]
-                if (size := size_bytes(data)) > self._max_message_bytes:
-                    self._refuse_big(size)
-                    continue
-                self._tell_session(data)
-                if self._handling or self._inbox or self.is_iterating or self.on_message is None:
-                    self._keep(data)
-                elif await self._hand_over(data):
-                    return  # another task reads on
-
-    def _tell_session(self, message: Message) -> None:
+    async def drain(self) -> None:
+        """Wait until all that is queued has been heard, or can't be any more."""
         session = self.session
-        known = session.audio_format
-        if type(message) is bytes:
-            session.receive_bytes(message)
-        else:
-            session.receive_text(str(message))
-        if session.audio_format is not known:
-            self._tell_news()
-            if session.queued_s:
-                self._writer.play_from(self.clock())  # what waited for the format is due now
+        while self.is_open and (left_s := session.queued_s + session.out.ahead_s(self.clock())):
+            await self._wait_heard(left_s)
 
-    def _refuse_big(self, size_bytes: int) -> None:
-        error = AudioConnectorProtocolError(
-            f"connection {self.id}: a message of {size_bytes} bytes came, {self._max_message_bytes} are allowed",
-            close_code=TOO_BIG,
-        )
-        logger.warning("%s: closed with %d", error, error.close_code)
-        self.close(error.close_code, "message too big")
-
-    def _keep(self, message: Message) -> None:
-        if self.on_message is None and not self.is_iterating and self.clock() - self._set_up_s > LISTEN_S:
-            self._inbox.clear()
-            return  # on_connect is done and nobody listens: a program that only speaks
-        was_dropping = self._inbox.dropped
-        self._inbox.put(message)
-        if self._inbox.dropped and not was_dropping:
-            logger.warning(
-                "connection %s: nobody took its messages for so long that the oldest are dropped (%s)",
-                self.id,
-                _name(self.on_message) if self.on_message else "no on_message handler is set",
-            )
-        self._tell_news()
-
-    # User code
-
-    async def _set_up(self, on_connect: Callable[[], object]) -> None:
-        error = await self._run(on_connect)
-        if error is not None:
-            await self._report(error)
-        self._setting_up = False
-        self._set_up_s = self.clock()
-        self._stop_if_over()
-
-    async def _hand_over(self, message: Message, *, reading: bool = True) -> bool:
-        """Run `on_message` for a message and for what comes meanwhile; tells whether another task reads on."""
-        self._handling = True
-        self._relieved = not reading
+    async def wait_played(self, mark: Mark, confirm: bool) -> PlaybackResult:
+        """Wait until `mark` has been heard, or won't be any more. `confirm`: ask the router, too."""
+        session = self.session
+        out, ledger, rate_hz = session.out, session.out.ledger, session.out.pacer.rate_hz
+        if confirm and self.is_open:
+            session.confirm(mark)
+            self.writer.play_from(self.clock())
         try:
-            while self.on_message is not None:
-                error = await self._run(self.on_message, message, relieve=True)
-                if error is not None:
-                    await self._report(error, relieve=True)
-                if not self._inbox:
-                    break
-                await self._writer.let_turn()  # a backlog must not hold up the loop
-                if not self._inbox:  # closed meanwhile
-                    break
-                message = self._inbox.take()
-            return self._relieved
+            while not mark.acknowledged and not ledger.is_over(mark, heard := out.heard_wire(self.clock())):
+                await self._wait_heard((ledger.wire_of(mark.end) - heard) / rate_hz)
+            with anyio.move_on_after(CONFIRM_S):
+                while mark.acknowledged is False and mark.epoch is ledger.epoch:
+                    await self.wait_news()
         finally:
-            self._handling = False
-            self._stop_if_over()
+            session.forget(mark)
+        return self.played(mark)
 
-    async def _hand_over_inbox(self) -> None:
-        if self._inbox and self.on_message is not None:
-            await self._hand_over(self._inbox.take(), reading=False)
-        else:  # closed, or without a handler again, since this was started
-            self._handling = False
-            self._stop_if_over()
+    def played(self, mark: Mark) -> PlaybackResult:
+        """What has been heard of `mark` by now."""
+        out = self.session.out
+        heard = out.ledger.heard_of(mark, out.heard_wire(self.now_s()))
+        if mark.acknowledged:
+            heard = mark.samples - mark.lost
+        rate_hz = out.pacer.rate_hz
+        return PlaybackResult(
+            duration_s=mark.samples / rate_hz,
+            heard_s=heard / rate_hz,
+            interrupted=mark.lost > 0 or (mark.epoch.heard_to is not None and heard < mark.samples),
+            evidence="notify" if mark.acknowledged else "clock",
+        )
 
-    async def _run(self, function: Handler, *args: object, relieve: bool = False) -> Exception | None:
-        """Run user code; returns what it raised. `relieve`: where it waits, another task reads on."""
-        try:
-            result = function(*args)
-            if result is not None and hasattr(result, "__await__"):
-                step = FirstStep(result)
-                if not step.finished:
-                    if relieve and not self._relieved and self._tasks is not None:
-                        self._relieved = True
-                        self._tasks.start_soon(self._read)
-                    await step
-        except anyio.get_cancelled_exc_class():
-            if is_being_cancelled():
-                if self.ended_s is not None:
-                    name = _name(function)
-                    logger.warning("connection %s: %s went on after the end and was cancelled", self.id, name)
-                raise
-            # It waited for a task that was cancelled, in order to fall silent for example: its own affair.
-            logger.warning("connection %s: %s ended by a cancellation of its own", self.id, _name(function))
-        except Exception as exc:  # noqa: BLE001 (user code may raise anything; the caller tells the user)
-            return exc
-        return None
+    # For reader and writer
 
-    async def _report(self, error: Exception, *, relieve: bool = False) -> None:
-        """Tell an error of user code: to `on_error`, and the call goes on; else to the log, and the call ends."""
-        if not self.is_open and _is_only_closed(error):
-            return  # the code was sending when the call ended: the usual end, not an error
-        if self.on_error is not None:
-            failed = await self._run(self.on_error, error, relieve=relieve)
-            if failed is None:
-                return
-            failed.__context__ = failed.__context__ or error
-            error = failed
-        logger.error("connection %s: a handler failed, closed with %d", self.id, INTERNAL_ERROR, exc_info=error)
-        self.close(INTERNAL_ERROR, "internal error")
-
-    # Ending
-
-    def _end(self, code: int) -> None:
+    def end(self, code: int, by: ClosedBy, reason: str) -> None:
         """The connection is over: end all waits, and give user code its grace."""
         if self.ended_s is not None:
             return
         self.ended_s = self.clock()
         self.close_code = code
-        self._writer.end()
-        self.session.drop_audio()  # nobody will hear it
-        self._tell_news()
-        if self._tasks is not None:
-            self._tasks.cancel_scope.deadline = anyio.current_time() + GRACE_S
-            self._stop_if_over()
+        self.writer.end()
+        self.session.drop_audio(self.ended_s)  # nobody will hear it
+        self.close_report = CloseReport(
+            connection_id=self.id,
+            closed_by=by,
+            code=code,
+            reason=reason,
+            last_in_s=None if self.reader.last_s is None else self.ended_s - self.reader.last_s,
+            last_out_s=None if self.writer.last_s is None else self.ended_s - self.writer.last_s,
+            stats=self.stats(),
+        )
+        logger.info("connection %s: %s", self.id, self.close_report)
+        self.home.end(self._closed_text())
+        self.tell_news()
+        if self.tasks is not None:
+            self.tasks.cancel_scope.deadline = anyio.current_time() + GRACE_S
+            self.stop_if_over()
 
-    def _stop_if_over(self) -> None:
-        """End the tasks that only wait, once no user code is in progress."""
-        if self.ended_s is not None and not self._setting_up and not self._handling and self._tasks is not None:
-            self._tasks.cancel_scope.cancel()
+    def stop_if_over(self) -> None:
+        """End the tasks that only wait, once the connection has ended and no user code is in progress."""
+        if self.ended_s is not None and not self._setting_up and not self.reader.is_handling and self.tasks is not None:
+            self.tasks.cancel_scope.cancel()
+
+    def format_known(self) -> None:
+        """The format has become known or another one: what waited for it is due now."""
+        self.tell_news()
+        if self.session.queued_s:
+            self.writer.play_from(self.clock())
+
+    def tell_news(self) -> None:
+        """Wake all that wait for something to happen."""
+        if self._news is not None:
+            self._news.set()
+            self._news = None
+
+    async def wait_news(self) -> None:
+        """Wait until something happens."""
+        self._news = self._news or anyio.Event()
+        await self._news.wait()
+
+    # Inside
+
+    async def _set_up(self, on_connect: Callable[[], object]) -> None:
+        await self.reader.set_up(on_connect)
+        self._setting_up = False
+        self.stop_if_over()
+
+    async def _limit(self, max_duration_s: float) -> None:
+        await anyio.sleep(self.started_s + max_duration_s - self.clock())
+        logger.warning("connection %s: closed, because it lasted max_duration_s=%g", self.id, max_duration_s)
+        self.close(NORMAL, "max_duration_s", by="library")
+
+    def _write_now(self) -> None:
+        self.tell_news()
+        self.writer.play_from(self.clock())
+
+    async def _wait_heard(self, at_least_s: float) -> None:
+        """Wait until so much more has been heard, if all goes well; while it is paused, until something happens."""
+        if self.session.out.paused:
+            await self.wait_news()
+        else:
+            await self._wait_news_for(at_least_s)
+
+    async def _wait_news_for(self, seconds: float) -> None:
+        with anyio.move_on_after(max(seconds, _SOON_S)):
+            await self.wait_news()
+
+    def _closed_text(self) -> str:
+        code = "" if self.close_code is None else f" (close code {self.close_code})"
+        return f"connection {self.id} is closed{code}: nothing can be sent on it"
+
+    def stats(self) -> ConnectionStats:
+        """The counters, now."""
+        now_s = self.now_s()
+        session, reader, writer = self.session, self.reader, self.writer
+        out = session.out
+        return ConnectionStats(
+            duration_s=(now_s if self.ended_s is None else self.ended_s) - self.started_s,
+            frames_in=session.frames_in,
+            bytes_in=session.bytes_in,
+            texts_in=session.texts_in,
+            frames_out=out.frames_out,
+            bytes_out=out.bytes_out,
+            texts_out=session.texts_out,
+            odd_frames_in=session.odd_frames_in,
+            dropped_in=reader.inbox.dropped,
+            receive_lag_s=reader.lag_s(now_s),
+            queued_s=session.queued_s,
+            ahead_s=out.ahead_s(now_s),
+            heard_s=session.heard_s(now_s),
+            dropped_out_s=out.ledger.dropped / out.pacer.rate_hz,
+            gaps={str(cause): count for cause, count in out.gaps.counts.items()},
+            gap_s=out.gaps.total_s,
+            late_wakeups=writer.late_wakeups,
+            furthest_behind_s=writer.furthest_behind_s,
+            flushes=session.flushes,
+            clears_acknowledged=session.clears_acknowledged,
+        )
 
     async def _finish(self, grace_s: float) -> None:
         try:
             if self.ended_s is None:  # cancelled by the ASGI server, or by an error of ours
                 with anyio.move_on_after(CLOSE_S, shield=True):  # it must not eat the time of on_disconnect
-                    await self._writer.close(RESTART, "server stops")
-                self._end(RESTART)
-            if self.on_disconnect is not None:
+                    await self.writer.close(RESTART, "server", "server stops")
+                self.end(RESTART, "server", "server stops")
+            on_disconnect = self.reader.handlers.on_disconnect
+            if on_disconnect is not None:
                 with anyio.move_on_after(grace_s, shield=True):
-                    error = await self._run(self.on_disconnect)
+                    error = await self.reader.run(on_disconnect)
                     if error is not None:
                         logger.error("connection %s: on_disconnect failed", self.id, exc_info=error)
         finally:
-            # Handlers hold the client, which holds us: let all of it go without the collector.
-            self.on_message = self.on_disconnect = self.on_error = None
-            if not self.is_iterating:
-                self._inbox.clear()
-
-    # News
-
-    def _tell_news(self) -> None:
-        if self._news is not None:
-            self._news.set()
-            self._news = None
-
-    async def _wait_news(self) -> None:
-        self._news = self._news or anyio.Event()
-        await self._news.wait()
+            self._finished = True
+            self.reader.forget()
+            if self._watchdog is not None:
+                self._watchdog.release()
+                self._watchdog = None
 
 
-def _name(handler: Handler) -> str:
-    while isinstance(handler, partial):
-        handler = handler.func
-    return getattr(handler, "__qualname__", type(handler).__qualname__)
-
-
-def _is_only_closed(error: Exception) -> bool:
-    """Whether it says no more than that the connection has ended, as several tasks of a group may say at once."""
-    if isinstance(error, ExceptionGroup):
-        return error.split(AudioConnectorClosedError)[1] is None
-    return isinstance(error, AudioConnectorClosedError)
+def _was_blocked(watchdog: Watchdog | None, offset_s: float, start_s: float, end_s: float) -> bool:
+    """Whether the event loop was blocked between two times. It holds no connection, because that would be a cycle."""
+    return watchdog is not None and watchdog.blocked_during(start_s + offset_s, end_s + offset_s)

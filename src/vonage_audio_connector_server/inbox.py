@@ -1,10 +1,12 @@
-"""The messages of one connection that have come and that nobody has taken yet: in order, and bounded."""
+"""What one connection has brought and nobody has taken yet: in order, and bounded."""
 
 from __future__ import annotations
 
 from collections import deque
 
-Message = bytes | str
+from .core.events import TextEvent
+
+Item = bytes | TextEvent  # a frame of audio, or a text and what it means
 
 INBOX_BYTES = 1024 * 1024
 """Messages that nobody has taken wait up to this size, 32 s at 16 kHz; then the oldest are dropped."""
@@ -13,36 +15,50 @@ INBOX_BYTES = 1024 * 1024
 class Inbox:
     """A queue of messages that holds `INBOX_BYTES`; old audio is worth less than memory."""
 
-    __slots__ = ("_messages", "_size_bytes", "dropped")
+    __slots__ = ("_items", "_size_bytes", "dropped")
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._messages: deque[Message] = deque()
+        self._items: deque[tuple[Item, float]] = deque()
         self._size_bytes = 0
 
     def __bool__(self) -> bool:
-        return bool(self._messages)
+        return bool(self._items)
 
-    def put(self, message: Message) -> None:
+    @property
+    def since_s(self) -> float | None:
+        """When the oldest message came; None where there is none."""
+        return self._items[0][1] if self._items else None
+
+    def put(self, item: Item, now_s: float) -> None:
         """Add a message; where that is too much, the oldest are dropped and counted."""
-        self._messages.append(message)
-        self._size_bytes += size_bytes(message)
+        self._items.append((item, now_s))
+        self._size_bytes += _size_bytes(item)
         while self._size_bytes > INBOX_BYTES:
             self.take()
             self.dropped += 1
 
-    def take(self) -> Message:
+    def put_back(self, item: Item, now_s: float) -> None:
+        """Undo a `take`: the message is the oldest again."""
+        self._items.appendleft((item, now_s))
+        self._size_bytes += _size_bytes(item)
+
+    def take(self) -> Item:
         """Take the oldest message; there must be one."""
-        message = self._messages.popleft()
-        self._size_bytes -= size_bytes(message)
-        return message
+        item, _ = self._items.popleft()
+        self._size_bytes -= _size_bytes(item)
+        return item
 
     def clear(self) -> None:
         """Forget all messages; they don't count as dropped."""
-        self._messages.clear()
+        self._items.clear()
         self._size_bytes = 0
 
 
-def size_bytes(message: Message) -> int:
-    """The size of a message on the wire."""
-    return len(message) if isinstance(message, bytes) or message.isascii() else len(message.encode())
+def _size_bytes(item: Item) -> int:
+    return len(item) if isinstance(item, bytes) else text_bytes(item.text)
+
+
+def text_bytes(text: str) -> int:
+    """The size of a text on the wire."""
+    return len(text) if text.isascii() else len(text.encode())

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import logging
+import math
 import signal
 import socket
 import sys
@@ -18,7 +20,7 @@ from typing import Self
 
 import uvicorn
 
-from .app import AudioConnector
+from .app import DRAIN_S, AudioConnector
 from .config import AudioConnectorServerConfig, Hook, shared_options
 from .connection import CANCELLED_GRACE_S
 from .errors import AudioConnectorStartServerError
@@ -55,26 +57,30 @@ class AudioConnectorServerHandle:
 
     @property
     def running(self) -> bool:
-        """Whether it listens: false from the call of `stop()` on."""
-        return not self._server.should_exit and not self._task.done()
+        """Whether it serves: false from the call of `stop()` on."""
+        return not self._server.stopping and not self._task.done()
 
     def get_address(self) -> str:
         """Its address: `ws://host:port`, or `wss://host:port` with TLS."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'wss' if self.secure else 'ws'}://{host}:{self.port}"
 
-    async def stop(self) -> None:
-        """Stop listening, close every connection with 1012, run `on_stop`; returns when all is done.
+    async def stop(self, drain_s: float = DRAIN_S) -> None:
+        """Stop in order; returns when all is done.
 
-        May be called again, and by several tasks at once. User code that is in progress has 5 s to end by itself, and
-        its `on_disconnect` 10 s more; one that began before the stop and still runs after 10 s is cancelled. All in all
-        it takes 25 s at most, as long as nothing blocks the event loop.
-        Cancelling it doesn't stop the stopping.
+        New handshakes get HTTP 503, what is being said ends, then every connection is closed with 1012, and `on_stop`
+        runs. May be called again, and by several tasks at once; the shortest `drain_s` holds. User code that is in
+        progress when its connection is closed has 5 s to end by itself, and its `on_disconnect` 10 s more; one that
+        still runs after 10 s is cancelled. All in all it takes `drain_s` and 25 s at most, as long as nothing blocks
+        the event loop. Cancelling it doesn't stop the stopping.
+
+        Args:
+            drain_s: how long what is being said may take; 0 cuts it off.
 
         Raises:
             Exception: what `on_stop` raised.
         """
-        self._server.should_exit = True
+        self._server.stop_within(drain_s)
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
@@ -92,15 +98,36 @@ class AudioConnectorServerHandle:
     async def __aexit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        await self.stop()
+        await self.stop(DRAIN_S if exc_type is None else 0.0)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server without its signal handlers, which says when it listens."""
+    """uvicorn's server without its signal handlers, which says when it listens and drains before it stops."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, connector: AudioConnector) -> None:
         super().__init__(config)
         self.listening = asyncio.Event()
+        self._connector = connector
+        self._draining: asyncio.Task[None] | None = None
+        self._drained_s = math.inf  # when it is over, on the clock of the event loop
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop."""
+        return self._draining is not None or self.should_exit
+
+    def stop_within(self, drain_s: float) -> None:
+        """Drain for so long at most, and then exit."""
+        drained_s = asyncio.get_running_loop().time() + max(0.0, drain_s)
+        if not self.should_exit and drained_s < self._drained_s:
+            self._drained_s = drained_s
+            if self._draining is not None:
+                self._draining.cancel()
+            self._draining = asyncio.create_task(self._drain(drain_s))
+
+    async def _drain(self, drain_s: float) -> None:
+        await self._connector.drain(drain_s)
+        self.should_exit = True
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -135,7 +162,8 @@ async def start_server(config: AudioConnectorServerConfig) -> AudioConnectorServ
             ws_per_message_deflate=False,  # PCM grows under it
             ws_ping_interval=PING_S,
             ws_ping_timeout=PING_S,
-        )
+        ),
+        app,
     )
     stop_hooks: list[Hook] = []
     task = asyncio.create_task(_serve(server, app, sockets, stop_hooks))
@@ -155,12 +183,23 @@ async def start_server(config: AudioConnectorServerConfig) -> AudioConnectorServ
         raise
     if config.on_stop is not None:
         stop_hooks.append(config.on_stop)
+    if config.authorize is None and any(_is_public(listener) for listener in sockets):
+        logger.warning(
+            "%s can be reached from outside and lets everybody in: set authorize, for example to SharedSecret(…)",
+            handle.get_address(),
+        )
     logger.info("listening on %s", handle.get_address())
     return handle
 
 
-def run_server(config: AudioConnectorServerConfig) -> None:
-    """Serve until SIGINT or SIGTERM, on the fastest event loop that is installed.
+def _is_public(listener: socket.socket) -> bool:
+    """Whether it listens on an address that the internet may reach: all of them, or a global one."""
+    address = ipaddress.ip_address(listener.getsockname()[0].partition("%")[0])
+    return address.is_unspecified or address.is_global
+
+
+def run_server(config: AudioConnectorServerConfig, drain_s: float = DRAIN_S) -> None:
+    """Serve until SIGINT or SIGTERM, on the fastest event loop that is installed; then stop as `stop(drain_s)` does.
 
     A second SIGINT while it stops raises KeyboardInterrupt.
 
@@ -169,10 +208,10 @@ def run_server(config: AudioConnectorServerConfig) -> None:
     """
     loop_factory = uvicorn.Config(_no_app, log_config=None, loop="auto").get_loop_factory()
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(_serve_until_signal(config))
+        runner.run(_serve_until_signal(config, drain_s))
 
 
-async def _serve_until_signal(config: AudioConnectorServerConfig) -> None:
+async def _serve_until_signal(config: AudioConnectorServerConfig, drain_s: float) -> None:
     async with _signalled() as signalled:
         told = asyncio.create_task(signalled.wait())
         starting = asyncio.create_task(start_server(config))
@@ -187,6 +226,7 @@ async def _serve_until_signal(config: AudioConnectorServerConfig) -> None:
                 closed = asyncio.create_task(handle.wait_closed())
                 await asyncio.wait({closed, told}, return_when=asyncio.FIRST_COMPLETED)
                 _restore_signals()
+                await handle.stop(drain_s)
             await closed
         finally:
             told.cancel()

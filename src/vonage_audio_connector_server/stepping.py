@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -77,3 +77,53 @@ class FirstStep(Generic[T]):
             self.result = stop.value
             self.finished = True
             return self.result
+
+
+class Acted(Coroutine[Any, Any, T], Generic[T]):
+    """What a call returns that has acted already: awaiting it waits for what becomes of it.
+
+    It is a coroutine object, so `asyncio.create_task` takes it; left alone it warns of nothing, because nothing of it
+    was started.
+    """
+
+    __slots__ = ("_coroutine",)
+
+    def __init__(self) -> None:
+        self._coroutine: Coroutine[Any, Any, T] | None = None
+
+    def _wait(self) -> Coroutine[Any, Any, T]:
+        raise NotImplementedError
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        """Wait for the result."""
+        return self._wait().__await__()
+
+    def send(self, value: Any, /) -> Any:
+        """Part of the coroutine interface, for event loops."""
+        if self._coroutine is None:
+            self._coroutine = self._wait()
+        return self._coroutine.send(value)
+
+    def throw(self, *exc_info: Any) -> Any:
+        """Part of the coroutine interface, for event loops."""
+        if self._coroutine is None:
+            self._coroutine = self._wait()
+        return self._coroutine.throw(*exc_info)
+
+    def close(self) -> None:
+        """Part of the coroutine interface, for event loops."""
+        if self._coroutine is not None:
+            self._coroutine.close()
+
+
+class Done(Acted[T]):
+    """One whose result comes from a coroutine function, which is called when it is awaited."""
+
+    __slots__ = ("_function",)
+
+    def __init__(self, function: Callable[[], Coroutine[Any, Any, T]]) -> None:
+        super().__init__()
+        self._function = function
+
+    def _wait(self) -> Coroutine[Any, Any, T]:
+        return self._function()

@@ -23,6 +23,7 @@ import anyio.abc
 from anyio.lowlevel import checkpoint
 
 from .core.session import Action, Idle, Send, Session, Wait
+from .outcomes import ClosedBy
 from .stepping import FirstStep
 
 logger = logging.getLogger("vonage_audio_connector_server")
@@ -34,6 +35,9 @@ WRITE_S = 10.0
 
 TURN_S = 0.01
 """A call yields when the event loop has not turned for this long, so that no caller can starve the connection."""
+
+LATE_S = 0.02
+"""A wake-up that is later than one frame is counted; the lead makes up for it."""
 
 ABNORMAL = 1006  # RFC 6455 §7.4.1: the socket went away without a close
 
@@ -58,7 +62,8 @@ class Writer:
         session: what to send, and when.
         send: the ASGI `send` of the connection.
         clock: the clock of the session.
-        on_end: called with a close code, once, when the close is on the wire or the socket turned out to be gone.
+        on_end: called once, when the close is on the wire or the socket turned out to be gone: the close code, who
+            closed, and why.
     """
 
     def __init__(
@@ -66,11 +71,14 @@ class Writer:
         session: Session,
         send: Callable[[ASGIMessage], Awaitable[None]],
         clock: Callable[[], float],
-        on_end: Callable[[int], None],
+        on_end: Callable[[int, ClosedBy, str], None],
     ) -> None:
         self.tasks: anyio.abc.TaskGroup | None = None  # where the writer task may be started
-        self.closing: tuple[int, str] | None = None  # what to close with, once what is queued is out
+        self.closing: tuple[int, ClosedBy, str] | None = None  # how to close, once what is queued is out
         self.ended = False
+        self.last_s: float | None = None  # when something was last written
+        self.late_wakeups = 0
+        self.furthest_behind_s = 0.0  # the latest of them
         self._session = session
         self._send = send
         self._clock = clock
@@ -134,15 +142,18 @@ class Writer:
 
     # The turn of the event loop
 
-    def turned(self) -> None:
-        """The event loop has turned just now."""
+    def turned(self) -> float:
+        """The event loop has turned just now; returns the time."""
         self._turned_s = self._clock()
+        return self._turned_s
 
-    async def let_turn(self) -> None:
-        """Yield if the event loop has not turned for `TURN_S`."""
-        if self._clock() - self._turned_s > TURN_S:
+    async def let_turn(self) -> float:
+        """Yield if the event loop has not turned for `TURN_S`; returns the time."""
+        now_s = self._clock()
+        if now_s - self._turned_s > TURN_S:
             await checkpoint()
-            self.turned()
+            return self.turned()
+        return now_s
 
     # The write turn
 
@@ -154,15 +165,14 @@ class Writer:
         self._writing = True
         action: Action = Idle()
         try:
-            while not self.ended and type(action := self._session.poll(self._clock())) is Send:
+            while not self.ended and type(action := self._session.poll(now_s := self._clock())) is Send:
                 payloads = action.payloads
+                self.last_s = now_s
                 while payloads and not self.ended:
                     if self._blocked is not None:
                         await self._blocked.wait()
                     else:
-                        payload = payloads.popleft()
-                        kind = "bytes" if type(payload) is bytes else "text"
-                        await self._deliver({"type": "websocket.send", kind: payload})
+                        await self._deliver(self._message(payloads.popleft()))
             if self.closing is not None and not self.ended:
                 await self.close(*self.closing)
         except BaseException:  # a cancelled caller
@@ -177,12 +187,20 @@ class Writer:
             self.play_from(action.until_s)
         return action
 
-    async def close(self, code: int, reason: str) -> None:
+    async def close(self, code: int, by: ClosedBy, reason: str) -> None:
         """Write the close, and end."""
         while self._blocked is not None and not self.ended:
             await self._blocked.wait()
         await self._deliver({"type": "websocket.close", "code": code, "reason": reason})
-        self._on_end(code)
+        self._on_end(code, by, reason)
+
+    def _message(self, payload: bytes | str) -> ASGIMessage:
+        if isinstance(payload, str):
+            return {"type": "websocket.send", "text": payload}
+        transport = self._session.sends
+        if transport is None:
+            return {"type": "websocket.send", "bytes": payload}
+        return {"type": "websocket.send", "text": transport.encode(payload)}
 
     async def _deliver(self, message: ASGIMessage) -> None:
         """Give one message to the server. Cancelling it doesn't cancel the write."""
@@ -215,12 +233,12 @@ class Writer:
         else:
             if limit.cancelled_caught:
                 logger.warning("the peer has read nothing for %g s: its connection is given up", WRITE_S)
-                self._on_end(ABNORMAL)
+                self._on_end(ABNORMAL, "network", f"the peer read nothing for {WRITE_S:g} s")
 
     def _lose(self, error: Exception) -> None:
         level = logging.DEBUG if isinstance(error, _GONE) else logging.ERROR
         logger.log(level, "a write failed: the connection is given up", exc_info=error)
-        self._on_end(ABNORMAL)
+        self._on_end(ABNORMAL, "network", "a write failed")
 
     async def _wait_turn_end(self) -> None:
         self._turn_end = self._turn_end or anyio.Event()
@@ -244,14 +262,17 @@ class Writer:
                     return
                 self._wake_at_s = action.until_s
                 self._wake = anyio.Event()
-                with anyio.move_on_after(action.until_s - self._clock()):
+                with anyio.move_on_after(action.until_s - self._clock()) as timer:
                     await self._wake.wait()
                 self._wake_at_s = -math.inf
+                if timer.cancelled_caught and (late_s := self._clock() - action.until_s) > LATE_S:
+                    self.late_wakeups += 1
+                    self.furthest_behind_s = max(self.furthest_behind_s, late_s)
         finally:
             self._playing = False
 
 
-def _nothing(code: int) -> None:
+def _nothing(code: int, by: ClosedBy, reason: str) -> None:
     """Stands for `on_end` once it was called."""
 
 

@@ -103,10 +103,13 @@ def test_reset_makes_the_next_frame_due_at_once() -> None:
     pacer = Pacer(16_000)
     pacer.sent(160_000, START_S)
     assert pacer.budget_samples(START_S) == 0
-    pacer.reset()
+    pacer.reset(1_000)
+    assert pacer.total_samples == 1_000
+    assert pacer.heard_samples(START_S) == 1_000
     assert pacer.budget_samples(START_S) == 4_800
-    pacer.sent(320, START_S)
+    assert pacer.sent(320, START_S) == math.inf
     assert pacer.position_s == START_S + 0.02
+    assert pacer.total_samples == 1_320
 
 
 def test_a_longer_lead_is_due_now_and_keeps_the_position() -> None:
@@ -146,3 +149,119 @@ def test_shortest_lead_still_carries_whole_frames() -> None:
         frames += sent
         now_s = pacer.due_s
     assert pacer.position_s == pytest.approx(START_S + frames * 0.02, abs=TINY_S)
+
+
+# What was heard
+
+
+def written(pacer: Pacer, samples: int, now_s: float) -> None:
+    pacer.sent(samples, now_s)
+    pacer.written(now_s)
+
+
+def test_heard_is_what_went_out_but_for_what_lies_ahead() -> None:
+    pacer = Pacer(8_000)
+    assert pacer.heard_samples(START_S) == 0
+    written(pacer, 1_600, START_S)
+    heard = [pacer.heard_samples(START_S + s) for s in (0.0, 0.000124, 0.000125, 0.1, 0.199999, 0.2, 9.0)]
+    assert heard == [0, 0, 1, 800, 1_599, 1_600, 1_600]
+    written(pacer, 800, START_S + 5.0)
+    assert pacer.heard_samples(START_S + 5.05) == 2_000
+
+
+def test_what_is_not_written_is_not_heard() -> None:
+    pacer = Pacer(8_000)
+    written(pacer, 1_600, START_S)
+    pacer.sent(800, START_S + 0.1)
+    assert (pacer.unwritten_samples, pacer.total_samples) == (800, 2_400)
+    assert pacer.heard_samples(START_S + 0.15) == 1_200
+    assert pacer.heard_samples(START_S + 0.25) == pacer.heard_samples(START_S + 9.0) == 1_600
+    assert pacer.written(START_S + 0.7) == pytest.approx(0.5)  # dry since 0.2
+    assert pacer.unwritten_samples == 0
+    assert pacer.position_s == pytest.approx(START_S + 0.8)
+    assert pacer.heard_samples(START_S + 0.7) == 1_600
+    assert pacer.heard_samples(START_S + 0.75) == 2_000
+
+
+def test_what_is_written_in_time_moves_nothing() -> None:
+    pacer = Pacer(8_000)
+    pacer.sent(1_600, START_S)
+    assert pacer.written(START_S + 0.1) == 0.0
+    assert pacer.position_s == START_S + 0.2
+    assert pacer.heard_samples(START_S + 0.1) == 800
+
+
+def test_what_is_taken_back_did_not_go_out() -> None:
+    pacer = Pacer(8_000)
+    written(pacer, 800, START_S)
+    pacer.sent(800, START_S)
+    pacer.unsent(320)
+    assert (pacer.total_samples, pacer.unwritten_samples) == (1_280, 480)
+    assert pacer.position_s == START_S + 0.16
+    assert pacer.heard_samples(START_S + 1.0) == 800
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 24_000, 48_000])
+def test_a_change_of_the_rate_leaves_what_was_heard(rate_hz: int) -> None:
+    pacer = Pacer(16_000)
+    written(pacer, 4_800, START_S)
+    pacer.change_rate(rate_hz)
+    assert pacer.position_s == START_S + 0.3
+    for after_s, heard in [(0.0, 0), (0.1, 1_600), (0.2, 3_200), (0.3, 4_800)]:
+        assert pacer.heard_samples(START_S + after_s) == heard
+    written(pacer, rate_hz // 10, START_S + 0.1)
+    assert pacer.heard_samples(START_S + 0.2) == 3_200
+    assert pacer.heard_samples(START_S + 0.35) == 4_800 + rate_hz // 20
+
+
+def test_so_do_two_changes() -> None:
+    pacer = Pacer(16_000)
+    written(pacer, 4_800, START_S)
+    pacer.change_rate(8_000)
+    pacer.change_rate(24_000)
+    assert pacer.heard_samples(START_S + 0.1) == 1_600
+    written(pacer, 480, START_S + 5.0)
+    pacer.change_rate(8_000)
+    assert pacer.heard_samples(START_S + 5.01) == 4_800 + 240
+
+
+steps = st.lists(
+    st.tuples(
+        st.floats(0.0, 0.3),  # seconds until then
+        st.sampled_from(["send", "send and wait", "take back", "change", "look"]),
+        st.sampled_from([8_000, 16_000, 24_000]),
+        st.integers(1, 20),
+    ),
+    max_size=30,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps)
+def test_heard_never_goes_back_and_never_beyond_what_went_out(steps: list[tuple[float, str, int, int]]) -> None:
+    pacer = Pacer(16_000)
+    now_s, heard = START_S, 0
+    changed_s = -math.inf
+    for after_s, step, rate_hz, frames in steps:
+        now_s += after_s
+        samples = frames * pacer.rate_hz // 50
+        if step == "send":
+            written(pacer, samples, now_s)
+        elif step == "send and wait":
+            pacer.sent(samples, now_s)
+            now_s += after_s
+            assert pacer.heard_samples(now_s) <= pacer.total_samples - samples
+            pacer.written(now_s)
+        elif step == "take back":
+            total_samples = pacer.total_samples
+            pacer.sent(samples, now_s)
+            pacer.unsent(samples // 2)
+            assert pacer.total_samples == total_samples + samples - samples // 2
+            pacer.written(now_s)
+        elif step == "change" and now_s > changed_s:  # not while that of the change before is being heard
+            pacer.change_rate(rate_hz)
+            changed_s = pacer.position_s
+        now_heard = pacer.heard_samples(now_s)
+        assert heard <= now_heard <= pacer.total_samples
+        heard = now_heard
+    assert pacer.heard_samples(max(now_s, pacer.position_s)) == pacer.total_samples

@@ -65,13 +65,15 @@ def test_a_call_on_a_late_loop_has_no_gap_and_no_drift(seed: int, seconds: int) 
     ended = call(seed, sound, stall_s=0.15)
     assert [run.ticks for run in ended.peer.runs] == [seconds * 50]  # not one hole
     assert ended.peer.heard.strip(b"\0") == sound.strip(b"\0")
-    assert (ended.peer.wrong_size, ended.peer.overflowed, ended.session.underruns) == (0, 0, 0)
+    assert (ended.peer.wrong_size, ended.peer.overflowed, ended.session.out.gaps.count) == (0, 0, 0)
     for sent_s, numbers in ended.writes:
         assert sent_s <= START_S + numbers[0] * 0.02  # none after its turn to be played
         assert START_S + (numbers[-1] + 1) * 0.02 - sent_s <= DEFAULT_LEAD_S + MAX_BATCH_S + 1e-6
     assert ended.peer.furthest_ahead_s <= DEFAULT_LEAD_S + MAX_BATCH_S + 1e-6
     last_s, _ = ended.writes[-1]
-    assert last_s + ended.session.ahead_s(last_s) == pytest.approx(START_S + seconds, abs=1e-6)  # 0.00 s of drift
+    assert ended.session.heard_s(last_s) == pytest.approx(last_s - START_S, abs=1 / 8_000)
+    assert ended.session.heard_s(START_S + seconds) == seconds
+    assert last_s + ended.session.out.ahead_s(last_s) == pytest.approx(START_S + seconds, abs=1e-6)  # 0.00 s of drift
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -80,4 +82,5 @@ def test_a_stall_longer_than_lead_and_batch_is_one_gap(seed: int) -> None:
     ended = call(seed, SOUND[: 20 * 16_000], stall_s=0.5)
     assert len(ended.peer.runs) == 2
     assert sum(run.ticks for run in ended.peer.runs) == 20 * 50  # later, but all of it
-    assert ended.session.underruns == 1
+    assert ended.session.out.gaps.counts == {"producer late": 0, "loop blocked": 1, "socket backed up": 0}
+    assert ended.session.out.gaps.total_s == pytest.approx(0.5 - DEFAULT_LEAD_S)

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import json
 import traceback
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import get_args
 
 import pytest
 
 from vonage_audio_connector_server import AudioConnectorError
 from vonage_audio_connector_server.core import peer, wire
-from vonage_audio_connector_server.core.wire import Connected, TextEvent, encode_packet, first_message, parse_text
+from vonage_audio_connector_server.core.events import (
+    DTMF,
+    Audio,
+    Cleared,
+    Connected,
+    Disconnected,
+    Event,
+    MediaUpdate,
+    Notified,
+    UnknownEvent,
+)
+from vonage_audio_connector_server.core.session import Session
+from vonage_audio_connector_server.core.transport import JSONTransport
+from vonage_audio_connector_server.core.wire import encode_packet, first_message, notify_command, parse_text
 from vonage_audio_connector_server.errors import AudioConnectorJSONError
 from vonage_audio_connector_server.models import AudioFormat
 
@@ -27,56 +41,78 @@ def read_messages(name: str) -> dict[str, str]:
 FROM_ROUTER = read_messages("router_to_server.txt")
 FROM_SERVER = read_messages("server_to_router.txt")
 
-CONNECTED: dict[str, tuple[int, dict[str, Any]]] = {
-    "connected": (16_000, {}),
-    "connected-custom": (8_000, {"caller": "Zoë", "x-token": "abc"}),
-    "connected-24k": (24_000, {}),
-    "connected-event-first": (16_000, {"caller": "Ann"}),
-    "connected-2022": (8_000, {"caller": "Ann"}),
+PCM = b"\x01\x00\xff\x7f\x00\x80\xfe\xff"  # 1, 32767, -32768, -2
+L16_8, L16_16, L16_24 = "audio/l16;rate=8000", "audio/l16;rate=16000", "audio/l16;rate=24000"
+
+# What each text of the router is, but for its `text`, which is the line itself.
+EVENTS: dict[str, Callable[[str], Event]] = {
+    "connected": lambda text: Connected(text, L16_16, AudioFormat(16_000), {}),
+    "connected-custom": lambda text: Connected(text, L16_8, AudioFormat(8_000), {"caller": "Zoë", "x-token": "abc"}),
+    "connected-24k": lambda text: Connected(text, L16_24, AudioFormat(24_000), {}),
+    "connected-event-first": lambda text: Connected(text, L16_16, AudioFormat(16_000), {"caller": "Ann"}),
+    "connected-2022": lambda text: Connected(text, L16_8, AudioFormat(8_000), {"caller": "Ann"}),
+    "connected-audio-key": lambda text: Connected(text, L16_16, AudioFormat(16_000), {"audio": "AQD/fwCA/v8="}),
+    "connected-2022-audio-key": lambda text: Connected(text, L16_8, AudioFormat(8_000), {"audio": "on"}),
+    "muted": lambda text: MediaUpdate(text, active=False),
+    "unmuted": lambda text: MediaUpdate(text, active=True),
+    "disconnected": lambda text: Disconnected(text, {"caller": "Ann"}),
+    "cleared": Cleared,
+    "notify": lambda text: Notified(text, {"mark": 1}),
+    "notify-playback": lambda text: Notified(text, {"vonage_audio_connector_server.playback": 1}),
+    "dtmf-event": lambda text: DTMF(text, "5", 260),
+    "dtmf-nested": lambda text: DTMF(text, "5", None),
+    "dtmf-bare": lambda text: DTMF(text, "5", 260),
+    "audio": lambda text: Audio(PCM),
+    "audio-space": lambda text: Audio(PCM),
+    "audio-static": lambda text: Audio(PCM),
+    "audio-field": lambda text: Audio(PCM),
 }
 
-L16 = "audio/l16;rate=16000"
-OTHERS: dict[str, tuple[str | None, dict[str, Any]]] = {
-    "muted": (
-        "websocket:media:update",
-        {"event": "websocket:media:update", "method": "update", "active": False, "content-type": L16},
-    ),
-    "unmuted": (
-        "websocket:media:update",
-        {"event": "websocket:media:update", "method": "update", "active": True, "content-type": L16},
-    ),
-    "disconnected": (
-        "websocket:disconnected",
-        {"event": "websocket:disconnected", "method": "delete", "content-type": L16, "caller": "Ann"},
-    ),
-    "cleared": ("websocket:cleared", {"event": "websocket:cleared"}),
-    "notify": ("websocket:notify", {"event": "websocket:notify", "payload": {"mark": 1}}),
-    "dtmf-event": ("websocket:dtmf", {"event": "websocket:dtmf", "digit": "5", "duration": 260}),
-    "dtmf-nested": (None, {"dtmf": {"digit": "5"}}),
-    "dtmf-bare": (None, {"digit": "5", "duration": 260}),
+
+def playback_command() -> str | bytes:
+    session = Session(0.0)
+    session.confirm(session.queue_audio(b"", 0.0, frame_bytes=640))
+    return session.out.outbox[0]
+
+
+# What our side writes for each text of the server.
+WRITTEN: dict[str, Callable[[], str | bytes]] = {
+    "clear-event": lambda: wire.CLEAR_EVENT,
+    "clear-action": lambda: wire.CLEAR_ACTION,
+    "clear-audio": lambda: encode_packet({"event": "clearAudio"}),  # only where the configuration names it
+    "notify": lambda: notify_command({"mark": 1}),
+    "notify-playback": playback_command,
+    "audio": lambda: JSONTransport().encode(PCM),
+    "audio-static": lambda: JSONTransport(send_static_fields={"streamId": "s-1", "priority": 1}).encode(PCM),
+    "audio-field": lambda: JSONTransport("sound", "pcm").encode(PCM),
 }
 
 
 def test_every_recorded_message_is_in_a_table() -> None:
-    assert set(FROM_ROUTER) == set(CONNECTED) | set(OTHERS)
-    assert set(FROM_SERVER) == {"clear-event", "clear-action", "clear-audio", "notify"}
+    assert set(FROM_ROUTER) == set(EVENTS)
+    assert set(FROM_SERVER) == set(WRITTEN)
 
 
-@pytest.mark.parametrize("name", CONNECTED)
-def test_first_message_tells_format_and_custom_keys(name: str) -> None:
-    rate_hz, custom = CONNECTED[name]
-    event = parse_text(FROM_ROUTER[name])
-    assert isinstance(event, Connected)
-    assert event.text == FROM_ROUTER[name]
-    assert event.content_type == f"audio/l16;rate={rate_hz}"
-    assert event.audio_format == AudioFormat(rate_hz)
-    assert event.custom == custom
+def test_every_kind_of_event_is_in_the_table() -> None:
+    assert {type(make("")) for make in EVENTS.values()} == set(get_args(Event)) - {UnknownEvent}
 
 
-@pytest.mark.parametrize("name", OTHERS)
-def test_other_messages_are_passed_on_whole(name: str) -> None:
-    event_name, data = OTHERS[name]
-    assert parse_text(FROM_ROUTER[name]) == TextEvent(FROM_ROUTER[name], data, event_name)
+@pytest.mark.parametrize("name", EVENTS)
+def test_what_the_router_says(name: str) -> None:
+    text = FROM_ROUTER[name]
+    event = EVENTS[name](text)
+    session = Session(0.0, transport=JSONTransport("pcm")) if name == "audio-field" else Session(0.0)
+    assert session.receive_text(text) == event
+    if isinstance(event, Audio):  # where audio is binary, it is a text like any other
+        assert parse_text(text) == UnknownEvent(text, json.loads(text), None)
+    else:
+        assert event.text == text
+        assert parse_text(text) == event
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_our_side_writes(name: str) -> None:
+    assert WRITTEN[name]() == FROM_SERVER[name]
 
 
 def test_first_message_is_written_as_the_router_does() -> None:
@@ -86,16 +122,80 @@ def test_first_message_is_written_as_the_router_does() -> None:
     assert custom == FROM_ROUTER["connected-custom"].replace("ë", r"\u00eb")  # JSON has two ways to write it
 
 
-def test_commands_are_written_as_the_router_knows_them() -> None:
-    assert FROM_SERVER["clear-event"] == wire.CLEAR_EVENT
-    assert FROM_SERVER["clear-action"] == wire.CLEAR_ACTION
+def test_a_clear_is_written_in_two_of_its_three_forms() -> None:
     assert (FROM_SERVER["clear-event"], FROM_SERVER["clear-action"]) == wire.DEFAULT_CLEAR_COMMANDS
+    session = Session(0.0)
+    session.clear(0.0)
+    assert list(session.out.outbox) == [FROM_SERVER["clear-event"], FROM_SERVER["clear-action"]]
 
 
-def test_simulated_router_answers_as_the_router_does() -> None:
+@pytest.mark.parametrize("name", ["clear-event", "clear-action", "clear-audio"])
+def test_simulated_router_answers_every_clear(name: str) -> None:
     assert FROM_ROUTER["cleared"] == peer.CLEARED
-    router = peer.Peer(AudioFormat(), 0.0)
-    assert router.receive_text(FROM_SERVER["notify"], 0.0) == [FROM_ROUTER["notify"]]
+    assert peer.Peer(AudioFormat(), 0.0).receive_text(FROM_SERVER[name], 0.0) == [FROM_ROUTER["cleared"]]
+
+
+@pytest.mark.parametrize("name", ["notify", "notify-playback"])
+def test_simulated_router_answers_a_notify_as_the_router_does(name: str) -> None:
+    assert peer.Peer(AudioFormat(), 0.0).receive_text(FROM_SERVER[name], 0.0) == [FROM_ROUTER[name]]
+
+
+# Forms between the rows
+
+
+@pytest.mark.parametrize(
+    ("text", "digit", "duration_ms"),
+    [
+        ('{"event":"websocket:dtmf","digit":"#","duration":0}', "#", 0),
+        ('{"event":"websocket:dtmf","digit":"*"}', "*", None),
+        ('{"event":"websocket:dtmf","dtmf":{"digit":"D","duration":90}}', "D", 90),
+        ('{"digit":7}', "7", None),
+        ('{"digit":"0","duration":"260"}', "0", None),
+        ('{"digit":"0","duration":true}', "0", None),
+    ],
+)
+def test_a_key_press(text: str, digit: str, duration_ms: int | None) -> None:
+    assert parse_text(text) == DTMF(text, digit, duration_ms)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"event":"websocket:dtmf"}',
+        '{"event":"websocket:dtmf","digit":"55"}',
+        '{"event":"websocket:dtmf","digit":""}',
+        '{"event":"websocket:dtmf","digit":true}',
+        '{"event":"websocket:dtmf","digit":55}',
+        '{"event":"websocket:dtmf","digit":["5"]}',
+        '{"dtmf":"5"}',
+        '{"dtmf":{}}',
+        '{"event":"websocket:new","digit":"5"}',
+        '{"event":"websocket:media:update"}',
+        '{"event":"websocket:media:update","active":"false"}',
+        '{"event":"websocket:media:update","active":0}',
+        '{"event":"websocket:notify"}',
+        '{"event":"Websocket:cleared"}',
+        '{"action":"clear"}',
+        '{"audio":"AQD/fwCA/v8="}',
+        "{}",
+    ],
+)
+def test_what_only_looks_like_an_event_is_unknown(text: str) -> None:
+    data = json.loads(text)
+    assert parse_text(text) == UnknownEvent(text, data, data.get("event"))
+
+
+@pytest.mark.parametrize("payload", ["null", "1", '"a"', "[1]", "{}"])
+def test_a_notify_has_any_payload(payload: str) -> None:
+    text = '{"event":"websocket:notify","payload":' + payload + "}"
+    assert parse_text(text) == Notified(text, json.loads(payload))
+
+
+def test_only_the_first_text_with_a_content_type_alone_is_a_first_message() -> None:
+    text = FROM_ROUTER["connected-2022"]
+    assert parse_text(text, connected=True) == UnknownEvent(text, json.loads(text), None)
+    again = FROM_ROUTER["connected"]
+    assert isinstance(parse_text(again, connected=True), Connected)
 
 
 @pytest.mark.parametrize(
@@ -140,13 +240,13 @@ def test_connected_without_a_content_type_tells_no_format(stated: str) -> None:
 
 def test_another_event_with_a_content_type_is_no_first_message() -> None:
     event = parse_text('{"event":"websocket:new","content-type":"audio/l16;rate=8000"}')
-    assert isinstance(event, TextEvent)
+    assert isinstance(event, UnknownEvent)
     assert event.name == "websocket:new"
 
 
 def test_an_event_that_is_no_text_has_no_name() -> None:
     event = parse_text('{"event":5,"content-type":"audio/l16;rate=8000"}')
-    assert isinstance(event, TextEvent)
+    assert isinstance(event, UnknownEvent)
     assert event.name is None
     assert event.data == {"event": 5, "content-type": "audio/l16;rate=8000"}
 
@@ -173,7 +273,7 @@ def test_an_event_that_is_no_text_has_no_name() -> None:
     ],
 )
 def test_what_is_no_json_object_is_passed_on_as_it_is(text: str) -> None:
-    assert parse_text(text) == TextEvent(text, None, None)
+    assert parse_text(text) == UnknownEvent(text, None, None)
 
 
 def test_huge_numbers_are_custom_values_like_others() -> None:
@@ -182,12 +282,28 @@ def test_huge_numbers_are_custom_values_like_others() -> None:
     assert event.custom == {"n": int("9" * 4_000)}
 
 
-def test_repr_shows_no_payload() -> None:
-    first = parse_text('{"event":"websocket:connected","token":"secret"}')
-    pressed = parse_text('{"event":"websocket:dtmf","digit":"secret"}')
-    assert "secret" not in repr(first)
-    assert "secret" not in repr(pressed)
-    assert "websocket:dtmf" in repr(pressed)
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"event":"websocket:connected","token":"secret"}',
+        '{"event":"websocket:disconnected","token":"secret"}',
+        '{"event":"websocket:media:update","active":true,"secret":1}',
+        '{"event":"websocket:cleared","token":"secret"}',
+        '{"event":"websocket:notify","payload":"secret"}',
+        '{"event":"websocket:dtmf","digit":"secret"}',
+        '{"event":"websocket:new","token":"secret"}',
+        "secret",
+    ],
+)
+def test_repr_shows_no_payload(text: str) -> None:
+    assert "secret" not in repr(parse_text(text))
+
+
+def test_repr_shows_no_key_and_no_sound_but_what_it_is() -> None:
+    assert repr(parse_text(FROM_ROUTER["dtmf-event"])) == "DTMF()"
+    assert repr(Audio(PCM)) == "Audio()"
+    assert "websocket:new" in repr(parse_text('{"event":"websocket:new"}'))
+    assert "rate=16000" in repr(parse_text(FROM_ROUTER["connected"]))
 
 
 @pytest.mark.parametrize("text", ['{"a": 1}', " [1,\n2]", '"text"', "5", "null", '{"rate":1e999}'])
@@ -229,6 +345,13 @@ def test_what_is_no_json_is_refused_with_its_cause_and_without_its_content(name:
     assert "secret" not in "".join(traceback.format_exception_only(caught.value))
     assert "secret" not in "".join(traceback.format_exception_only(caught.value.__cause__))
     assert len(str(caught.value)) < 300
+
+
+def test_a_notify_payload_that_is_no_json_is_refused_with_its_own_hint() -> None:
+    for payload in (float("nan"), {"secret"}, b"secret"):
+        with pytest.raises(AudioConnectorJSONError, match=r"^notify takes what json.dumps can write") as caught:
+            notify_command(payload)
+        assert "secret" not in str(caught.value)
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:

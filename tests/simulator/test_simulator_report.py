@@ -83,6 +83,21 @@ def test_the_sides_of_a_hole_reach_100_ms(loud: bytes) -> None:
     assert [hole.ms for hole in far.pauses] == [84 * 20]
 
 
+def test_in_frames_of_10_ms_the_sides_reach_100_ms_as_well(loud: bytes) -> None:
+    for quiet_ticks, is_gap in ((9, True), (10, False)):
+        peer = Peer(AudioFormat(16_000, 10), 100.0)
+        for tick in [*range(1, 11), *range(200, 210)]:
+            is_loud = tick <= 10 - quiet_ticks or tick >= 200 + quiet_ticks
+            peer.receive_bytes(loud[320:] if is_loud else QUIET[:320], 100.0 + tick * 0.01 - 0.005)
+        peer.advance(103.0)
+
+        report = report_of(peer)
+
+        hole = (Hole(11 * 0.01, 1890),)
+        assert (report.gaps, report.pauses) == ((hole, ()) if is_gap else ((), hole))
+        assert report.heard_s == pytest.approx(0.2)
+
+
 def test_a_hole_that_was_asked_for_is_a_pause(loud: bytes) -> None:
     peer = Peer(FORMAT, 100.0)
     for _ in range(10):
@@ -163,12 +178,14 @@ def test_wrong_sizes_overflow_and_errors_are_problems(loud: bytes) -> None:
         peer.receive_bytes(frame, at(0) + 0.01)
     peer.advance(at(5))
 
-    report = build_report(peer, Ending("server closed", "the server closed", 1011, "", "server"), question_loud=[])
+    ending = Ending("server closed", "the server closed", 1011, "", "server")
+    report = build_report(peer, ending, question_loud=[], transport="json", wrong_transport_frames=3)
 
     assert not report.ok
     assert report.problems == (
         "the server closed",
         "1 of the server's frames were not 640 bytes long",
+        "3 of the server's messages carried audio, but not as JSON texts with base64 in the agreed field",
         "2 frames were dropped because the router's buffer was full",
     )
 
@@ -179,6 +196,8 @@ def test_it_can_be_written_as_json_without_what_was_heard(loud: bytes) -> None:
     told = json.loads(json.dumps(report.to_dict(), allow_nan=False))
 
     assert told["ok"] is True
+    assert (told["rate_hz"], told["frame_ms"], told["transport"]) == (16_000, 20, "binary")
+    assert told["wrong_transport_frames"] == 0
     assert told["gaps"] == [{"at_s": 0.22, "ms": 20, "cleared": False}]
     assert told["gap_ms"] == 20
     assert told["answer_after_s"] == 0.02

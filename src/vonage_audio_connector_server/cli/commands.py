@@ -8,16 +8,23 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import ssl
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
 from ..errors import AudioConnectorError, AudioConnectorStartServerError
-from .target import CommandError, load_target
+from .options import (
+    SECRET_VARIABLE,
+    check_output,
+    client_tls,
+    json_transport,
+    read_headers,
+    server_tls,
+    shared_secret,
+)
+from .target import load_target
 
 FAILED, USAGE = 1, 2
 
@@ -56,6 +63,20 @@ def simulate(
     output_path: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="WAV", help="Where to write what was heard.")
     ] = None,
+    rate_hz: Annotated[
+        int | None,
+        typer.Option("--rate", metavar="8000|16000|24000", help="The rate of the call; the recording may have any."),
+    ] = None,
+    frame_ms: Annotated[int, typer.Option("--frame-ms", metavar="10|20", help="How long a frame lasts.")] = 20,
+    transport: Annotated[
+        Literal["binary", "json"], typer.Option(help="How audio travels: binary messages, or JSON texts.")
+    ] = "binary",
+    audio_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The key of what the server receives in JSON; default: audio.")
+    ] = None,
+    answer_field: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The key of what the server sends in JSON; default: the same.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
     compare: Annotated[
         bool, typer.Option("--compare", help="Tell how much of the question comes back: 1 is a perfect copy.")
@@ -87,16 +108,18 @@ def simulate(
     from .view import live_line, print_report
 
     try:
-        pcm, rate_hz = read_wav(input_path)
-        _check_output(input_path, output_path)
+        pcm, call_hz = read_wav(input_path, rate_hz=rate_hz)
+        check_output(input_path, output_path)
         with nullcontext() if as_json else live_line() as on_progress:
             report = asyncio.run(
                 simulate_call(
                     url,
                     pcm,
-                    rate_hz,
-                    headers=_headers(header or []),
-                    ssl_context=_client_tls(url, cafile, insecure=insecure),
+                    call_hz,
+                    frame_ms=frame_ms,
+                    transport=json_transport(transport, audio_field, answer_field),
+                    headers=read_headers(header or []),
+                    ssl_context=client_tls(url, cafile, insecure=insecure),
                     timeout_s=timeout_s,
                     quiet_s=quiet_s,
                     limit_s=limit_s,
@@ -109,7 +132,7 @@ def simulate(
         else:
             print_report(report)
         if output_path is not None:
-            write_wav(output_path, report.heard, rate_hz)
+            write_wav(output_path, report.heard, call_hz)
     except (AudioConnectorError, OSError) as exc:
         _refuse(exc)
     if not report.ok:
@@ -129,6 +152,18 @@ def serve(
     keyfile: Annotated[
         Path | None, typer.Option(metavar="PEM", help="Its private key, if that is a file of its own.")
     ] = None,
+    secret_parameter: Annotated[
+        str | None,
+        typer.Option(
+            "--secret", metavar="NAME", help=f"Let in who has ${SECRET_VARIABLE} as this parameter of the query."
+        ),
+    ] = None,
+    max_connections: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="How many connections are served at once.")
+    ] = None,
+    drain_s: Annotated[
+        float, typer.Option("--drain", metavar="S", min=0, help="How long answers may go on after Ctrl-C or SIGTERM.")
+    ] = 10.0,
 ) -> None:
     """Run a server that calls your function with a Client for every connection, until Ctrl-C."""
     from ..config import AudioConnectorServerConfig
@@ -137,9 +172,14 @@ def serve(
     _log_to_console()
     try:
         config = AudioConnectorServerConfig(
-            host=host, port=port, ssl=_server_tls(certfile, keyfile), on_connect=load_target(target)
+            host=host,
+            port=port,
+            ssl=server_tls(certfile, keyfile),
+            on_connect=load_target(target),
+            authorize=shared_secret(secret_parameter),
+            max_connections=max_connections,
         )
-        Video().run_audio_connector_server(config)
+        Video().run_audio_connector_server(config, drain_s=drain_s)
     except AudioConnectorStartServerError as exc:
         _refuse(exc, FAILED)
     except (AudioConnectorError, OSError) as exc:
@@ -153,61 +193,6 @@ def _refuse(error: Exception, code: int = USAGE) -> NoReturn:
         sentence = f"{error.filename}: {error.strerror}"
     typer.echo(f"Error: {sentence}", err=True)
     raise typer.Exit(code)
-
-
-def _check_output(input_path: Path, output_path: Path | None) -> None:
-    """Refuse what could not be written after the call."""
-    if output_path is None:
-        return
-    if output_path.resolve() == input_path.resolve():
-        raise CommandError("--output would overwrite the file of --input")
-    if output_path.is_dir() or not output_path.parent.is_dir():
-        raise CommandError(f"--output {output_path} is no file in an existing folder")
-
-
-def _headers(pairs: list[str]) -> dict[str, str]:
-    headers = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not name or not equals:
-            raise CommandError(f"--header takes NAME=VALUE, not {pair!r}")
-        headers[name] = value
-    return headers
-
-
-def _client_tls(url: str, cafile: Path | None, *, insecure: bool) -> ssl.SSLContext | None:
-    if cafile is None and not insecure:
-        return None
-    if not url.lower().startswith("wss://"):
-        raise CommandError("--cafile and --insecure are for wss://")
-    if cafile is not None and insecure:
-        raise CommandError("--cafile and --insecure can't go together")
-    context = ssl.create_default_context()
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    else:
-        _load("--cafile", cafile, lambda: context.load_verify_locations(cafile))
-    return context
-
-
-def _server_tls(certfile: Path | None, keyfile: Path | None) -> ssl.SSLContext | None:
-    if certfile is None:
-        if keyfile is not None:
-            raise CommandError("--keyfile needs --certfile")
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    _load("--certfile", certfile, lambda: context.load_cert_chain(certfile, keyfile))
-    return context
-
-
-def _load(option: str, path: Path | None, load: Callable[[], None]) -> None:
-    try:
-        load()
-    except ssl.SSLError as exc:  # its text names neither the option nor the file
-        raise CommandError(f"{option} {path} can't be used: {exc.reason or exc}") from exc
-    except OSError as exc:  # names no file
-        raise CommandError(f"{option} {path} can't be read: {exc.strerror}") from exc
 
 
 def _log_to_console() -> None:

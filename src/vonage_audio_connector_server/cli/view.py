@@ -66,6 +66,7 @@ def _rows(report: SimulationReport) -> Iterator[tuple[str, Text]]:
     if report.outcome == "not connected":
         return
     yield "duration", Text(f"{report.duration_s:.2f} s at {report.rate_hz} Hz")
+    yield "transport", Text(f"{report.transport}, frames of {report.frame_ms} ms")
     yield "frames sent", Text(f"{report.frames_sent}, at most {report.send_lateness_max_ms:.1f} ms late")
     yield "frames received", Text(f"{report.frames_received}, and {report.texts_received} texts")
     yield "frames heard", Text(f"{report.frames_heard}, that is {report.heard_s:.2f} s")
@@ -74,6 +75,7 @@ def _rows(report: SimulationReport) -> Iterator[tuple[str, Text]]:
     yield "furthest ahead", Text(f"{report.furthest_ahead_s:.2f} s")
     yield "overflow", _mark(f"{report.overflow_frames} frames", good=not report.overflow_frames)
     yield "wrong size", _mark(f"{report.wrong_size_frames} frames", good=not report.wrong_size_frames)
+    yield "wrong transport", _mark(f"{report.wrong_transport_frames} frames", good=not report.wrong_transport_frames)
     if report.clears:
         yield "cleared", Text(f"{report.cleared_frames} frames by {report.clears} commands")
     if report.unheard_s:

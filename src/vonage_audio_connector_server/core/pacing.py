@@ -3,7 +3,8 @@
 The listener plays what it gets, one frame after the other. So all that went out has been heard at
 `anchor + samples / rate`, the *position*. A frame is due one lead before its turn at the position. A late loop finds
 several frames due and catches up, because the position has not moved; a listener who ran dry starts anew with the
-next frame, so there the anchor is set anew.
+next frame, so there the anchor is set anew. The same numbers tell what has been heard: all that went out, but for what
+lies between now and the position.
 
 Time is seconds on the caller's monotonic clock, handed in as `now_s`.
 """
@@ -11,6 +12,7 @@ Time is seconds on the caller's monotonic clock, handed in as `now_s`.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 DEFAULT_LEAD_S = 0.2
 """How far ahead of real time audio is sent: covers a stalled loop of 200 ms, costs 200 ms at an interruption."""
@@ -24,15 +26,24 @@ MAX_BATCH_S = 0.1
 _EPSILON_S = 1e-9  # far below a sample, far above the rounding of hours in floats
 
 
+class _Sent(NamedTuple):
+    """What went out. One immutable value, so that another thread that looks never sees half of a change."""
+
+    anchor_s: float  # when the listener began to hear the last `samples`
+    samples: int
+    total_samples: int  # since the beginning
+    unwritten_samples: int  # the last ones: handed over, perhaps to a socket that is blocked
+    before_hz: int  # the rate of what went out before the last `samples`
+
+
 class Pacer:
     """The schedule of one stream of samples at `rate_hz`."""
 
-    __slots__ = ("_anchor_s", "_batch_s", "_lead_s", "_samples", "rate_hz")
+    __slots__ = ("_batch_s", "_lead_s", "_sent", "rate_hz")
 
     def __init__(self, rate_hz: int, lead_s: float = DEFAULT_LEAD_S) -> None:
         self.rate_hz = rate_hz
-        self._anchor_s = -math.inf
-        self._samples = 0
+        self._sent = _Sent(-math.inf, 0, 0, 0, rate_hz)
         self.lead_s = lead_s
 
     @property
@@ -54,12 +65,35 @@ class Pacer:
     @property
     def position_s(self) -> float:
         """When all that went out has been heard; in the past where the listener ran dry; -inf before the first."""
-        return self._anchor_s + self._samples / self.rate_hz
+        anchor_s, samples, *_ = self._sent
+        return anchor_s + samples / self.rate_hz
 
     @property
     def due_s(self) -> float:
         """When the next frame is due."""
         return self.position_s - self._lead_s
+
+    @property
+    def total_samples(self) -> int:
+        """How many samples went out, since the beginning."""
+        return self._sent.total_samples
+
+    @property
+    def unwritten_samples(self) -> int:
+        """How many of them are not known to be written yet."""
+        return self._sent.unwritten_samples
+
+    def heard_samples(self, now_s: float) -> int:
+        """How many of `total_samples` have been heard by now."""
+        anchor_s, samples, total_samples, unwritten_samples, before_hz = self._sent
+        ahead_s = anchor_s + samples / self.rate_hz - now_s
+        if ahead_s <= 0.0:
+            return total_samples - unwritten_samples
+        if anchor_s > now_s:  # after a change of the rate: what went out before is being heard
+            unheard_samples = samples + math.ceil((anchor_s - now_s - _EPSILON_S) * before_hz)
+        else:
+            unheard_samples = math.ceil((ahead_s - _EPSILON_S) * self.rate_hz)
+        return total_samples - max(unwritten_samples, unheard_samples)
 
     def budget_samples(self, now_s: float) -> int:
         """How many samples may go out now: none before the next frame is due, else up to the lead and a batch."""
@@ -72,33 +106,44 @@ class Pacer:
     def sent(self, samples: int, now_s: float) -> float:
         """Count samples that go out now. Returns for how many seconds the listener had run dry before (0: not).
 
-        Returns inf for the first samples of all.
+        Returns inf for the first samples of all, and after a reset.
         """
-        dry_s = now_s - self.position_s
+        anchor_s, before, total_samples, _, before_hz = self._sent
+        dry_s = now_s - anchor_s - before / self.rate_hz
         if dry_s > 0.0:
-            self._anchor_s = now_s
-            self._samples = samples
-            return dry_s
-        self._samples += samples
-        return 0.0
+            anchor_s, before = now_s, 0
+        self._sent = _Sent(anchor_s, before + samples, total_samples + samples, samples, before_hz)
+        return max(dry_s, 0.0)
 
-    def held_up(self, samples: int, now_s: float) -> None:
-        """The last `samples` that were counted went out only by now: a listener who ran dry hears them from now on."""
-        if self.position_s < now_s:
-            self._anchor_s = now_s
-            self._samples = samples
+    def written(self, now_s: float) -> float:
+        """What was counted last is on the wire by now: a listener who ran dry meanwhile hears it from now on.
+
+        Returns for how many seconds the listener was dry (0: not).
+        """
+        anchor_s, samples, total_samples, unwritten_samples, before_hz = self._sent
+        position_s = anchor_s + samples / self.rate_hz
+        if position_s >= now_s:
+            self._sent = _Sent(anchor_s, samples, total_samples, 0, before_hz)
+            return 0.0
+        self._sent = _Sent(now_s, unwritten_samples, total_samples, 0, before_hz)
+        return now_s - position_s + unwritten_samples / self.rate_hz
 
     def unsent(self, samples: int) -> None:
-        """Take back samples that were counted and did not go out."""
-        self._samples -= samples
+        """Take back the last samples, which were counted and did not go out."""
+        anchor_s, before, total_samples, unwritten_samples, before_hz = self._sent
+        unwritten_samples = max(0, unwritten_samples - samples)
+        self._sent = _Sent(anchor_s, before - samples, total_samples - samples, unwritten_samples, before_hz)
 
     def change_rate(self, rate_hz: int) -> None:
-        """Count at another rate from the position on."""
-        self._anchor_s = self.position_s
-        self._samples = 0
+        """Count at another rate from the position on.
+
+        What is on its way at a third rate is counted at that of the second.
+        """
+        _, samples, total_samples, unwritten_samples, before_hz = self._sent
+        before_hz = self.rate_hz if samples else before_hz
+        self._sent = _Sent(self.position_s, 0, total_samples, unwritten_samples, before_hz)
         self.rate_hz = rate_hz
 
-    def reset(self) -> None:
-        """Forget the schedule: the next frame is due at once."""
-        self._anchor_s = -math.inf
-        self._samples = 0
+    def reset(self, total_samples: int) -> None:
+        """Forget the schedule: the next frame is due at once. The stream goes on at `total_samples`."""
+        self._sent = _Sent(-math.inf, 0, total_samples, 0, self.rate_hz)

@@ -1,7 +1,7 @@
-"""Our side of one connection: what to send, and when. No I/O, no clock.
+"""Our side of one connection: what came, what is to be sent, and when. No I/O, no clock.
 
 The caller feeds what arrives (`receive_text`, `receive_bytes`) and what its user wants sent (`queue_audio`,
-`queue_text`, `clear`), then asks `poll(now_s)` and does what it says:
+`queue_text`, `notify`, `clear`, `pause`, `resume`), then asks `poll(now_s)` and does what it says:
 
     Send(payloads)   take them from the left, write each as one message, poll again
     Wait(until_s)    nothing is due before that time
@@ -16,23 +16,29 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from ..errors import AudioConnectorAudioError
+from ..errors import AudioConnectorFullError
 from ..models import FRAME_MS, SAMPLE_BYTES, AudioFormat
-from .framing import Framer
-from .pacing import DEFAULT_LEAD_S, MIN_LEAD_S, Pacer
-from .wire import DEFAULT_CLEAR_COMMANDS, Connected, Event, parse_text
+from ..outcomes import FlushResult
+from .events import Audio, Cleared, Connected, Event, Notified
+from .frame_format import named_format
+from .gaps import Blocked
+from .ledger import Mark
+from .outbound import Outbound
+from .pacing import DEFAULT_LEAD_S
+from .transport import JSONTransport
+from .wire import DEFAULT_CLEAR_COMMANDS, load_object, notify_command, read_object
 
 FORMAT_WAIT_S = 1.0
 """How long after the accept the format may stay unknown before the configured one is assumed."""
 
-REMAINDER_WAIT_S = 0.2
-"""How long part of a frame waits for the rest where its source is live, that is, not ahead of the listener."""
+MAX_QUEUED_S = 120.0
+"""Audio that waits to be sent: two minutes are more than any answer; 3.8 MB at 16 kHz."""
 
-_AHEAD_S = REMAINDER_WAIT_S / 2  # a source this far ahead of the listener is not live
-_REMAINDER_MARGIN_S = MIN_LEAD_S  # two frames: a remainder that is sent at the moment of its turn is heard too late
-_PAUSE_S = 1.0  # a listener who was dry for longer heard a pause, not a gap
+WhenFull = Literal["wait", "raise", "drop_oldest"]
+
+_PLAYBACK = "vonage_audio_connector_server.playback"  # the key of our own notify payloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +64,10 @@ Action = Send | Wait | Idle
 _IDLE = Idle()
 
 
+def _never_blocked(start_s: float, end_s: float) -> bool:
+    return False
+
+
 class Session:
     """What one connection has to send and when, and what it has received.
 
@@ -66,37 +76,41 @@ class Session:
         assumed_format: the format where neither the peer nor the caller names one.
         lead_s: how far ahead of real time audio is sent.
         clear_commands: the texts that tell the router to forget what it has queued.
+        transport: how audio travels: as binary messages, as JSON texts, or `auto`, as the first frame of the peer does.
+        max_queued_s: how much audio may wait to be sent.
+        when_full: what happens beyond: the caller waits (its affair: see `is_full`), an error, or the oldest goes.
+        blocked: whether the event loop was blocked between two times; tells the causes of gaps apart.
     """
 
     __slots__ = (
+        "_asked",
         "_assumed_format",
-        "_batch_samples",
+        "_awaited",
         "_clear_commands",
         "_connected",
         "_early",
+        "_early_at_s",
+        "_early_bytes",
+        "_early_notices",
         "_format_stated",
-        "_frame_ms",
-        "_framer",
-        "_frames",
-        "_live",
-        "_outbox",
-        "_pacer",
-        "_queued_at_s",
-        "_queued_bytes",
+        "_max_queued_bytes",
+        "_max_queued_s",
+        "_receives",
         "_send",
+        "_transport_settled",
+        "_when_full",
         "audio_format",
         "bytes_in",
-        "bytes_out",
+        "clears_acknowledged",
         "custom",
-        "dropped_out_samples",
         "flushes",
         "format_due_s",
         "frames_in",
-        "frames_out",
         "odd_frames_in",
+        "out",
+        "sends",
         "texts_in",
         "texts_out",
-        "underruns",
     )
 
     def __init__(
@@ -106,61 +120,74 @@ class Session:
         assumed_format: AudioFormat | None = None,
         lead_s: float = DEFAULT_LEAD_S,
         clear_commands: Sequence[str] = DEFAULT_CLEAR_COMMANDS,
+        transport: Literal["auto", "binary"] | JSONTransport = "auto",
+        max_queued_s: float = MAX_QUEUED_S,
+        when_full: WhenFull = "wait",
+        blocked: Blocked = _never_blocked,
     ) -> None:
         self.audio_format: AudioFormat | None = None
         self.custom: Mapping[str, Any] = {}
         self.format_due_s = now_s + FORMAT_WAIT_S
         self.frames_in = self.bytes_in = self.texts_in = self.odd_frames_in = 0
-        self.frames_out = self.bytes_out = self.texts_out = 0
-        self.underruns = self.flushes = self.dropped_out_samples = 0
+        self.texts_out = self.flushes = self.clears_acknowledged = 0
         self._assumed_format = assumed_format or AudioFormat()
+        self.out = Outbound(now_s, self._assumed_format.rate_hz, lead_s, blocked)
+        self.sends: JSONTransport | None = transport if isinstance(transport, JSONTransport) else None
+        self._receives = JSONTransport() if transport == "auto" else self.sends
+        self._transport_settled = transport != "auto"
         self._connected = False  # the first message has come
         self._format_stated = False  # by the peer; what a caller or the configuration said can still be corrected
         self._clear_commands = tuple(clear_commands)
-        self._framer = Framer()
-        self._pacer = Pacer(self._assumed_format.rate_hz, lead_s)
-        self._early: list[tuple[bytes, int, bool]] = []  # (pcm, frame_ms, end) queued before the format was known
-        self._frames: deque[bytes] = deque()
-        self._outbox: deque[bytes | str] = deque()
-        self._send = Send(self._outbox)
-        self._queued_bytes = 0  # in _frames, and in _early
-        self._batch_samples = 0  # moved to the outbox by the last poll
-        self._frame_ms = FRAME_MS  # of the audio that was last queued
-        self._queued_at_s = now_s  # when it was
-        self._live = True  # whether its source was not ahead of the listener then
+        self._max_queued_s = max_queued_s
+        self._max_queued_bytes = round(max_queued_s * self._assumed_format.rate_hz) * SAMPLE_BYTES
+        self._when_full = when_full
+        self._early: list[tuple[bytes, int, bool]] = []  # (pcm, frame_ms, end), before the format came
+        self._early_notices: list[tuple[int, str]] = []  # (how much of what was taken they follow, text)
+        self._early_bytes, self._early_at_s = 0, now_s
+        self._awaited: dict[int, Mark] = {}  # whose end the router was asked to acknowledge
+        self._asked = 0  # how often it was: an answer that comes late must not be taken for another mark's
+        self._send = Send(self.out.outbox)
 
     # What arrives
 
     def receive_text(self, text: str) -> Event:
         """Take a text message of the peer; the first one tells the format and the custom keys."""
+        data = load_object(text)
+        if data is not None and self._receives is not None and self._receives.carries_audio(data):
+            pcm = self._receives.decode(data)
+            if pcm is not None:
+                if not self._transport_settled:
+                    self._transport_settled, self.sends = True, self._receives
+                self._receive_frame(pcm)
+                return Audio(pcm)
+            self.odd_frames_in += 1
         self.texts_in += 1
-        event = parse_text(text, connected=self._connected)
+        event = read_object(text, data, connected=self._connected)
         if isinstance(event, Connected):
             self._connected = True
             self.custom = event.custom
             if event.audio_format is not None:
                 self._format_stated = True
                 self._adopt(event.audio_format)
+        elif isinstance(event, Cleared):
+            self.clears_acknowledged += 1
+        elif isinstance(event, Notified) and isinstance(event.payload, dict):
+            number = event.payload.get(_PLAYBACK)
+            if type(number) is int and number in self._awaited:
+                self._awaited.pop(number).acknowledged = True
         return event
 
     def receive_bytes(self, pcm: bytes) -> None:
         """Take a binary message of the peer: one frame of audio. It tells the format where no text did."""
-        self.frames_in += 1
-        size_bytes = len(pcm)
-        self.bytes_in += size_bytes
-        if not self._format_stated:
-            heard_format = AudioFormat.from_frame_bytes(size_bytes)
-            if heard_format is not None:
-                self._format_stated = True
-                self._adopt(heard_format)
-        if self.audio_format is None or size_bytes != self.audio_format.frame_bytes:
-            self.odd_frames_in += 1
+        if not self._transport_settled:
+            self._transport_settled, self._receives = True, None
+        self._receive_frame(pcm)
 
     # What the user wants sent
 
     def queue_text(self, text: str) -> None:
         """Send a text ahead of all audio that is not on its way yet."""
-        self._outbox.append(text)
+        self.out.outbox.append(text)
         self.texts_out += 1
 
     def queue_audio(
@@ -172,7 +199,7 @@ class Session:
         frame_ms: int = FRAME_MS,
         end: bool = False,
         flush: bool = False,
-    ) -> None:
+    ) -> Mark:
         """Queue whole samples of PCM behind what is queued; `end` pads the last frame with silence now.
 
         `flush` does what `clear` does first, in the same step, once the audio is known to be playable.
@@ -183,64 +210,96 @@ class Session:
 
         Raises:
             AudioConnectorAudioError: `frame_bytes` and `frame_ms` don't describe the connection's rate.
+            AudioConnectorFullError: too much audio waits, and `when_full` is `raise`.
         """
-        audio_format = self._format_of(frame_bytes, frame_ms)
+        audio_format = named_format(self.audio_format, frame_bytes, frame_ms)
+        if audio_format is not None and self.audio_format is None:
+            self._adopt(audio_format)
         if flush:
-            self.clear()
-        if pcm:
-            self._queued_at_s = now_s
+            self.clear(now_s)
+        elif self._when_full == "raise" and self.is_full:
+            raise AudioConnectorFullError(
+                f"{self.queued_s:.1f} s of audio wait to be sent, {self._max_queued_s:g} are allowed: send more later, "
+                "or let send_audio_buffer wait (when_full='wait')"
+            )
+        mark = self.out.ledger.take(len(pcm) // SAMPLE_BYTES)
+        if self._when_full == "drop_oldest":
+            self.out.remember(mark, now_s)
         if audio_format is None:
             self._early.append((pcm, frame_ms, end))
-            self._queued_bytes += len(pcm)
-            return
-        self._frame_ms = frame_ms
-        frame_bytes = self._frame_bytes(audio_format)
-        frames = self._framer.push(pcm, frame_bytes)
-        if end:
-            frames += self._framer.flush(frame_bytes)
-        self._frames.extend(frames)
-        self._queued_bytes += len(frames) * frame_bytes
-        if pcm:
-            self._live = self.ahead_s(now_s) + self._seconds(self._queued_bytes) < _AHEAD_S
+            self._early_bytes += len(pcm)
+            self._early_at_s = now_s
+            return mark
+        self.out.push(pcm, now_s, frame_ms, end=end)
+        if self._when_full == "drop_oldest" and self.is_full:
+            self.out.drop_oldest(self._max_queued_bytes, now_s)
+        return mark
 
-    def clear(self) -> float:
+    def notify(self, payload: object) -> None:
+        """Ask the router to say when all audio that is queued now has been played.
+
+        Raises:
+            AudioConnectorJSONError: JSON can't express the payload.
+        """
+        self._notify(notify_command(payload), self.out.ledger.taken)
+
+    def confirm(self, mark: Mark) -> None:
+        """Ask the router to say when `mark` has been played; then it is `acknowledged`. Not after a `clear`."""
+        if mark.acknowledged is None and mark.epoch is self.out.ledger.epoch:
+            mark.acknowledged = False
+            self._asked += 1
+            self._awaited[self._asked] = mark
+            self._notify(notify_command({_PLAYBACK: self._asked}), mark.end)
+
+    def forget(self, mark: Mark) -> None:
+        """Nobody waits for the acknowledgement any more."""
+        self._awaited = {number: awaited for number, awaited in self._awaited.items() if awaited is not mark}
+
+    def clear(self, now_s: float) -> FlushResult:
         """The barge-in, in one step: drop all queued audio, forget the schedule, send the clear commands.
 
-        Returns the seconds of audio that were dropped. Audio that is queued afterwards is due at once.
+        Audio that is queued afterwards is due at once.
         """
-        dropped_s = self.drop_audio()
-        if tuple(self._outbox)[-len(self._clear_commands) :] != self._clear_commands:  # else they wait already
-            for command in self._clear_commands:
-                self.queue_text(command)
+        result = self.drop_audio(now_s)
+        self._send_clear()
         self.flushes += 1
-        return dropped_s
+        return result
 
-    def drop_audio(self) -> float:
-        """Drop all audio that the socket has not accepted; returns its seconds. Texts stay queued."""
-        dropped_bytes = sum(map(len, self._take_back()))
-        self._pacer.reset()
-        self.dropped_out_samples += dropped_bytes // SAMPLE_BYTES
-        return self._seconds(dropped_bytes)
+    def drop_audio(self, now_s: float) -> FlushResult:
+        """Drop all audio that was not heard. Texts stay queued."""
+        heard, dropped, sent_dropped = self.out.drop(now_s)
+        self._early.clear()
+        self._early_notices.clear()
+        self._early_bytes = 0
+        self._awaited.clear()  # what is never played is never acknowledged
+        rate_hz = self.out.pacer.rate_hz
+        return FlushResult(heard / rate_hz, dropped / rate_hz, sent_dropped / rate_hz)
+
+    def pause(self, now_s: float) -> None:
+        """The barge-in that can be undone: fall silent now, and keep what was not heard."""
+        if not self.out.paused:
+            self.out.pause(now_s)
+            self._send_clear()
+
+    def resume(self, rewind_s: float, now_s: float) -> None:
+        """Go on where the pause began, or `rewind_s` before."""
+        self.out.resume(rewind_s, now_s)
 
     # What to do now
 
     def poll(self, now_s: float) -> Action:
         """Say what is to be done now. Frames that are due move into the deque of `Send` and count as sent."""
-        if self._outbox:
+        out = self.out
+        if out.outbox:
             return self._send
-        if self._batch_samples:  # it has just been written, perhaps to a socket that was blocked
-            self._pacer.held_up(self._batch_samples, now_s)
-            self._batch_samples = 0
+        out.written(now_s)
         if self._early and now_s >= self.format_due_s:
             self.assume_format()
-        if self._frames or (self._framer.remainder_bytes and now_s >= self._remainder_due_s()):
-            self._take_due(now_s)
-        if self._outbox:
+        due_s = out.next_s(now_s)
+        if out.outbox:
             return self._send
-        if self._frames:
-            return Wait(self._pacer.due_s)
-        if self._framer.remainder_bytes:
-            return Wait(self._remainder_due_s())
+        if due_s is not None:
+            return Wait(due_s)
         return Wait(self.format_due_s) if self._early else _IDLE
 
     def assume_format(self) -> AudioFormat:
@@ -250,125 +309,83 @@ class Session:
         assert self.audio_format is not None
         return self.audio_format
 
+    # What is known
+
     @property
     def lead_s(self) -> float:
         """How far ahead of real time audio is sent; may be changed at any time."""
-        return self._pacer.lead_s
+        return self.out.pacer.lead_s
 
     @lead_s.setter
     def lead_s(self, lead_s: float) -> None:
-        self._pacer.lead_s = lead_s
+        self.out.pacer.lead_s = lead_s
 
     @property
     def has_unsent(self) -> bool:
         """Whether payloads are to be written at once."""
-        return bool(self._outbox)
+        return bool(self.out.outbox)
 
     @property
     def queued_s(self) -> float:
         """Seconds of audio that wait to be sent, the remainder included."""
-        return self._seconds(self._queued_bytes + self._framer.remainder_bytes)
+        return self.out.seconds(self.out.queued_bytes + self.out.remainder_bytes + self._early_bytes)
 
     @property
-    def dropped_out_s(self) -> float:
-        """Seconds of queued audio that were dropped before they went out."""
-        return self.dropped_out_samples / self._pacer.rate_hz
+    def is_full(self) -> bool:
+        """Whether more audio waits than may."""
+        return self.out.queued_bytes + self.out.remainder_bytes + self._early_bytes > self._max_queued_bytes
 
-    def ahead_s(self, now_s: float) -> float:
-        """Seconds of audio that went out and can't have been heard yet."""
-        return max(0.0, self._pacer.position_s - now_s)
+    @property
+    def too_much_s(self) -> float:
+        """Seconds of audio that a caller has to wait for until they are sent, because the queue is full; mostly 0."""
+        return max(0.0, self.queued_s - self._max_queued_s) if self._when_full == "wait" else 0.0
+
+    def heard_s(self, now_s: float) -> float:
+        """Seconds of audio that were heard by now, in all."""
+        return self.out.ledger.heard(self.out.heard_wire(now_s)) / self.out.pacer.rate_hz
 
     # Inside
 
-    def _seconds(self, size_bytes: int) -> float:
-        return size_bytes / SAMPLE_BYTES / self._pacer.rate_hz
-
-    def _frame_bytes(self, audio_format: AudioFormat) -> int:
-        return audio_format.rate_hz * self._frame_ms // 1000 * SAMPLE_BYTES
-
-    def _remainder_due_s(self) -> float:
-        """When the remainder goes out padded, all frames before it being sent."""
-        due_s = self._pacer.position_s - _REMAINDER_MARGIN_S
-        return max(due_s, self._queued_at_s + REMAINDER_WAIT_S) if self._live else due_s
-
-    def _take_due(self, now_s: float) -> None:
-        budget_samples = self._pacer.budget_samples(now_s)
-        if not budget_samples:
-            return
-        frames, outbox = self._frames, self._outbox
-        if not frames:  # only the remainder is left, and nobody brought the rest in time
-            assert self.audio_format is not None
-            frames.extend(self._framer.flush(self._frame_bytes(self.audio_format)))
-            self._queued_bytes += sum(map(len, frames))
-        taken_bytes = taken_frames = 0
-        budget_bytes = budget_samples * SAMPLE_BYTES
-        while frames and taken_bytes + len(frames[0]) <= budget_bytes:
-            frame = frames.popleft()
-            taken_bytes += len(frame)
-            taken_frames += 1
-            outbox.append(frame)
-        self._queued_bytes -= taken_bytes
-        self.frames_out += taken_frames
-        self.bytes_out += taken_bytes
-        self._batch_samples = taken_bytes // SAMPLE_BYTES
-        dry_s = self._pacer.sent(self._batch_samples, now_s)
-        if FRAME_MS / 1000 <= dry_s <= _PAUSE_S:
-            self.underruns += 1
-
-    def _format_of(self, frame_bytes: int | None, frame_ms: int) -> AudioFormat | None:
-        """The connection's format, if what the caller says of its frames agrees with it; None: not known yet."""
-        if frame_bytes is not None and type(frame_bytes) is not int:
-            raise AudioConnectorAudioError(f"bytes_per_sample={frame_bytes!r}: a frame is a whole number of bytes")
-        if type(frame_ms) is not int or frame_ms not in (10, 20):
-            raise AudioConnectorAudioError(f"frames_ms={frame_ms!r}: a frame lasts 20 or 10 milliseconds")
+    def _receive_frame(self, pcm: bytes) -> None:
+        self.frames_in += 1
+        size_bytes = len(pcm)
+        self.bytes_in += size_bytes
+        if not self._format_stated:
+            heard_format = AudioFormat.from_frame_bytes(size_bytes)
+            if heard_format is not None:
+                self._format_stated = True
+                self._adopt(heard_format)
         known = self.audio_format
-        if frame_bytes is None:
-            return known
-        rate_hz = frame_bytes * 1000 / (frame_ms * SAMPLE_BYTES)
-        if known is None:
-            named = AudioFormat.from_rate(int(rate_hz)) if rate_hz.is_integer() else None
-            if named is None:
-                raise AudioConnectorAudioError(
-                    f"bytes_per_sample={frame_bytes} with frames_ms={frame_ms} is {rate_hz:g} Hz, which is no rate of "
-                    "the Audio Connector. It is the bytes of one frame: 320 at 8 kHz, 640 at 16 kHz, 960 at 24 kHz "
-                    "for 20 ms"
-                )
-            self._adopt(named)
-            return named
-        if rate_hz != known.rate_hz:
-            fits_bytes = known.rate_hz * frame_ms // 1000 * SAMPLE_BYTES
-            raise AudioConnectorAudioError(
-                f"bytes_per_sample={frame_bytes} with frames_ms={frame_ms} is {rate_hz:g} Hz, but this connection "
-                f"carries {known.rate_hz} Hz: pass bytes_per_sample={fits_bytes}, or leave it out"
-            )
-        return known
+        if known is None or size_bytes != known.frame_bytes:
+            if known is not None and self.frames_in == 1 and size_bytes * 2 == known.frame_bytes:
+                self._adopt(AudioFormat(known.rate_hz, FRAME_MS // 2))  # the rate was stated; its frames last 10 ms
+            else:
+                self.odd_frames_in += 1
+
+    def _notify(self, text: str, taken: int) -> None:
+        """Send a text behind so much of the audio that was taken."""
+        self.texts_out += 1
+        if self._early:
+            self._early_notices.append((taken, text))
+        else:
+            self.out.notify(text, self.out.ledger.wire_of(taken))
+
+    def _send_clear(self) -> None:
+        outbox, commands = self.out.outbox, self._clear_commands
+        if tuple(outbox)[-len(commands) :] != commands:  # else they wait already
+            for command in commands:
+                self.queue_text(command)
 
     def _adopt(self, audio_format: AudioFormat) -> None:
         """Take this format from now on. Audio that was cut for another one and has not gone out is cut anew."""
-        if audio_format == self.audio_format:
-            return
-        early, self._early = self._early, []
-        waiting, frame_ms = self._take_back(), self._frame_ms
-        self.audio_format = audio_format
-        self._pacer.change_rate(audio_format.rate_hz)
-        for pcm in waiting:
-            self.queue_audio(pcm, self._queued_at_s, frame_ms=frame_ms)
-        for pcm, frame_ms, end in early:
-            self.queue_audio(pcm, self._queued_at_s, frame_ms=frame_ms, end=end)
-
-    def _take_back(self) -> list[bytes]:
-        """Empty all queues of audio, and return it in order; texts stay in the outbox."""
-        unsent = [payload for payload in self._outbox if isinstance(payload, bytes)]
-        unsent_bytes = sum(map(len, unsent))
-        self.frames_out -= len(unsent)
-        self.bytes_out -= unsent_bytes
-        self._pacer.unsent(unsent_bytes // SAMPLE_BYTES)
-        self._batch_samples = 0
-        texts = [payload for payload in self._outbox if isinstance(payload, str)]
-        self._outbox.clear()
-        self._outbox.extend(texts)
-        waiting = [*unsent, *self._frames, self._framer.clear(), *(pcm for pcm, _, _ in self._early)]
-        self._frames.clear()
-        self._early.clear()
-        self._queued_bytes = 0
-        return waiting
+        known, self.audio_format = self.audio_format, audio_format
+        self._max_queued_bytes = round(self._max_queued_s * audio_format.rate_hz) * SAMPLE_BYTES
+        if audio_format.rate_hz != self.out.pacer.rate_hz:
+            self.out.change_rate(audio_format.rate_hz)
+        if known is None:
+            early, self._early, self._early_bytes = self._early, [], 0
+            for pcm, frame_ms, end in early:
+                self.out.push(pcm, self._early_at_s, frame_ms, end=end)
+            notices, self._early_notices = self._early_notices, []
+            for taken, text in notices:
+                self.out.notify(text, self.out.ledger.wire_of(taken))

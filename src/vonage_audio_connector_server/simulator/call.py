@@ -17,10 +17,13 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from ..core.peer import Peer
+from ..core.transport import JSONTransport
 from ..core.wire import first_message
 from ..errors import AudioConnectorConfigError
+from ..models import FRAME_MS
 from .compare import require_numpy, similarity
 from .dial import DialError, check_custom, dial
+from .form import AudioForm
 from .loudness import is_loud, level_dbfs
 from .question import Question
 from .report import Ending, Outcome, SimulationReport, build_report
@@ -29,7 +32,7 @@ STUCK_S = 10.0
 """A frame that the socket doesn't take for this long ends the call: the server has stopped reading."""
 
 _CLOSE_S = 3.0  # how long the server has to answer our close frame
-_PROGRESS_TICKS = 5
+_PROGRESS_MS = 100
 _NORMAL, _LOST = 1000, 1006
 _NORMAL_CODES = (1000, 1001, 1005)
 
@@ -56,6 +59,8 @@ async def simulate(
     audio: bytes,
     rate_hz: int = 16_000,
     *,
+    frame_ms: int = FRAME_MS,
+    transport: JSONTransport | None = None,
     headers: Mapping[str, str] | None = None,
     ssl_context: ssl.SSLContext | None = None,
     quiet_s: float = 2.0,
@@ -76,6 +81,10 @@ async def simulate(
         url: `ws://` or `wss://`; the connection is direct, whatever proxy the environment names.
         audio: the question, 16-bit little-endian mono PCM; its last frame is padded with silence.
         rate_hz: the sample rate of the question and of the call: 8000, 16000 or 24000.
+        frame_ms: how long a frame lasts, 20 or 10: those that are sent, and those that are played. No message tells it.
+        transport: None: audio is binary messages. Else it is JSON texts, and these are the settings as the *server*
+            has them: the question comes in its `receive_field`, the answer goes out in its `send_field`. The call
+            takes them from the other end.
         headers: custom headers of the connect call. They go into the upgrade request and, as custom keys, into the
             first message. `x-opentok-ws-sessionid` and its like replace the ones that are made up.
         ssl_context: for `wss://`; None: the system's certificates.
@@ -87,11 +96,13 @@ async def simulate(
         on_progress: called every 100 ms, between two frames: it must be quick. What it raises ends the call.
 
     Raises:
-        AudioConnectorAudioError: `audio` is empty or holds half a sample, or the rate is none of the Audio Connector.
-        AudioConnectorConfigError: the url, a header or a time can't be used.
+        AudioConnectorAudioError: `audio` is empty or holds half a sample, the rate is none of the Audio Connector, or
+            `frame_ms` is neither 10 nor 20.
+        AudioConnectorConfigError: the url, the transport, a header or a time can't be used.
         MissingExtraError: `compare` needs numpy, which is not installed.
     """
-    question = Question.from_pcm(audio, rate_hz)
+    question = Question.from_pcm(audio, rate_hz, frame_ms)
+    form = AudioForm(transport)
     custom = check_custom(headers or {})
     patience = _Patience(quiet_s, timeout_s, limit_s)
     if compare:
@@ -100,8 +111,9 @@ async def simulate(
         websocket = await dial(url, custom, ssl_context)
     except DialError as exc:
         nothing = Peer(question.audio_format, 0.0)
-        return build_report(nothing, Ending("not connected", str(exc)), question_loud=question.loud)
-    call = _Call(websocket, question, custom, patience, silence_after=silence_after, on_progress=on_progress)
+        ending = Ending("not connected", str(exc))
+        return build_report(nothing, ending, question_loud=question.loud, transport=form.name)
+    call = _Call(websocket, question, form, custom, patience, silence_after=silence_after, on_progress=on_progress)
     ending = await call.run()
     # In a thread, because other calls of this event loop must not stall.
     return await asyncio.to_thread(call.report, ending, compare=compare)
@@ -128,6 +140,7 @@ class _Call:
         self,
         websocket: ClientConnection,
         question: Question,
+        form: AudioForm,
         custom: Mapping[str, str],
         patience: _Patience,
         *,
@@ -137,6 +150,7 @@ class _Call:
         self._websocket = websocket
         self._question = question
         self._format = question.audio_format
+        self._form = form
         self._custom = custom
         self._patience = patience
         self._silence_after = silence_after
@@ -146,7 +160,8 @@ class _Call:
         self._ended_s: float | None = None
         self._peer = Peer(self._format, self._start_s)
         self._loud_tick = -1  # the last tick that plays, or is going to play, something loud
-        self._frames_sent = self._texts_received = 0
+        self._frames_sent = self._texts_received = self._wrong_transport = 0
+        self._progress_ticks = _PROGRESS_MS // self._format.frame_ms
         self._lateness_s = 0.0
         self._stuck = False
 
@@ -173,9 +188,11 @@ class _Call:
             self._peer,
             ending,
             question_loud=self._question.loud,
+            transport=self._form.name,
             duration_s=self._ended_s - self._start_s,
             frames_sent=self._frames_sent,
             send_lateness_max_s=self._lateness_s,
+            wrong_transport_frames=self._wrong_transport,
             texts_received=self._texts_received,
             same_as_question=same_as_question,
         )
@@ -195,14 +212,15 @@ class _Call:
                 return None
             self._lateness_s = max(self._lateness_s, now_s - due_s)
             if tick < self._question.ticks or self._silence_after:
-                self._frames_sent += await self._send(self._question.frames(tick, tick + 1) or silence)
+                frame = self._question.frames(tick, tick + 1) or silence
+                self._frames_sent += await self._send(self._form.write(frame))
             for answer in self._peer.advance(self._now()):
                 await self._tell(answer)
             outcome = self._outcome(now_s) if tick >= self._question.ticks else None
             if outcome is not None:
                 return outcome
             tick += 1
-            if self._on_progress is not None and tick % _PROGRESS_TICKS == 0:
+            if self._on_progress is not None and tick % self._progress_ticks == 0:
                 self._on_progress(self._progress(tick, now_s))
 
     def _outcome(self, now_s: float) -> Outcome | None:
@@ -217,16 +235,16 @@ class _Call:
         return "limit" if waited_s > self._patience.limit_s else None
 
     def _progress(self, ticks: int, now_s: float) -> Progress:
-        heard_bytes = _PROGRESS_TICKS * self._format.frame_bytes
+        heard_bytes = self._progress_ticks * self._format.frame_bytes
         return Progress(
             elapsed_s=now_s - self._start_s,
             question_s=self._question.duration_s,
-            sent_dbfs=level_dbfs(self._question.frames(ticks - _PROGRESS_TICKS, ticks)),
+            sent_dbfs=level_dbfs(self._question.frames(ticks - self._progress_ticks, ticks)),
             heard_dbfs=level_dbfs(bytes(self._peer.heard[-heard_bytes:])),
         )
 
     async def _tell(self, text: str) -> None:
-        """Send a text with a space before it, as the router's ancestor does with every one (C)."""
+        """Send a text that is no audio, with a space before it, as the router's ancestor does with every one (C)."""
         await self._send(f" {text.lstrip()}")
 
     async def _send(self, message: bytes | str) -> bool:
@@ -266,13 +284,19 @@ class _Call:
                 message = await self._websocket.recv()
                 if self._ended_s is not None:
                     continue
-                answers = self._read(message) if isinstance(message, str) else self._hear(message)
-                for answer in answers:
+                for answer in self._take(message):
                     await self._tell(answer)
         except ConnectionClosed as closed:
             return closed
         finally:
             self._end()
+
+    def _take(self, message: bytes | str) -> list[str]:
+        content = self._form.read(message)
+        if content is None:
+            self._wrong_transport += 1
+            return []
+        return self._read(content) if isinstance(content, str) else self._hear(content)
 
     def _read(self, text: str) -> list[str]:
         clears, now_s = self._peer.clears, self._now()

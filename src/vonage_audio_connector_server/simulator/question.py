@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import AudioConnectorAudioError
-from ..models import SAMPLE_BYTES, AudioFormat
+from ..models import FRAME_MS, SAMPLE_BYTES, AudioFormat
 from .loudness import loud_ticks
 from .wav import RATES_HZ
+
+FRAMES_MS = (10, 20)
+"""The router's frames last 20 ms (D, V). Those of 10 ms are for trying what a server makes of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +29,20 @@ class Question:
     loud: Sequence[int]
 
     @classmethod
-    def from_pcm(cls, pcm: bytes, rate_hz: int) -> Question:
+    def from_pcm(cls, pcm: bytes, rate_hz: int, frame_ms: int = FRAME_MS) -> Question:
         """Cut PCM into frames.
 
         Raises:
-            AudioConnectorAudioError: it is empty or holds half a sample, or the rate is none of the Audio Connector.
+            AudioConnectorAudioError: it is empty or holds half a sample, the rate is none of the Audio Connector, or a
+                frame lasts neither 10 nor 20 ms.
         """
         if rate_hz not in RATES_HZ:
             raise AudioConnectorAudioError(f"rate_hz must be 8000, 16000 or 24000, not {rate_hz!r}")
+        if type(frame_ms) is not int or frame_ms not in FRAMES_MS:
+            raise AudioConnectorAudioError(f"frame_ms must be 10 or 20, not {frame_ms!r}")
         if not pcm or len(pcm) % SAMPLE_BYTES:
             raise AudioConnectorAudioError(f"audio must be whole samples of 16-bit PCM, which {len(pcm)} bytes are not")
-        audio_format = AudioFormat(rate_hz)
+        audio_format = AudioFormat(rate_hz, frame_ms)
         padded = pcm + bytes(-len(pcm) % audio_format.frame_bytes)
         return cls(audio_format, padded, loud_ticks(padded, audio_format))
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from ..core.peer import Peer
 from ..models import AudioFormat
+from .form import TransportName
 from .loudness import loud_ticks
 
 Outcome = Literal[
@@ -27,7 +28,7 @@ GAP_S = 1.0
 GAP_IN_SPEECH_S = 3.0
 """A hole up to this long is a gap if it is loud on both of its sides: nobody stops in the middle of a word."""
 
-_SIDE_TICKS = 5  # 100 ms: how far from a hole its sides reach
+_SIDE_MS = 100  # how far from a hole its sides reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +77,13 @@ class SimulationReport:
         close_reason: the reason beside it.
         closed_by: who closed; None where nobody did.
         rate_hz: the sample rate of the call.
+        frame_ms: how long a frame of it lasted.
+        transport: how the audio came and went: `binary` messages, or `json` texts.
         duration_s: from the first frame sent to the end.
         frames_sent: frames of the question and of the silence after it.
         send_lateness_max_ms: how late the latest of them was. Where it is large, the simulator's own machine was busy,
             or the server did not read: judge nothing else by this call.
-        frames_received: binary messages of the server.
+        frames_received: audio messages of the server in the transport of the call.
         frames_heard: how many of them were played.
         heard_s: seconds of audio that were played.
         unheard_s: seconds of audio that still waited when the call ended.
@@ -88,10 +91,13 @@ class SimulationReport:
         pauses: all other holes between two stretches of audio, the cleared ones among them.
         furthest_ahead_s: how far ahead of real time the server was at the most.
         overflow_frames: frames that were dropped because the router's buffer was full.
-        wrong_size_frames: binary messages that were not exactly one frame.
+        wrong_size_frames: audio messages that were not exactly one frame.
+        wrong_transport_frames: messages with audio in another form than the transport's: a binary one instead of a
+            JSON text, or the other way round; a text with the audio in another field, or with no base64 of whole
+            samples in it. Nothing of them was played.
         clears: clear commands.
         cleared_frames: frames that they took back.
-        texts_received: text messages, clear commands included.
+        texts_received: text messages without audio, clear commands included.
         question_end_s: when the last loud frame of the question went out; None for a question without one.
         answer_after_s: from there to the first loud frame that was played after it; None if there was none.
         same_as_question: the best normalised cross-correlation of the question's speech with what was heard; None if
@@ -105,6 +111,8 @@ class SimulationReport:
     close_reason: str
     closed_by: Literal["server", "simulator"] | None
     rate_hz: int
+    frame_ms: int
+    transport: TransportName
     duration_s: float
     frames_sent: int
     send_lateness_max_ms: float
@@ -117,6 +125,7 @@ class SimulationReport:
     furthest_ahead_s: float
     overflow_frames: int
     wrong_size_frames: int
+    wrong_transport_frames: int
     clears: int
     cleared_frames: int
     texts_received: int
@@ -135,8 +144,11 @@ class SimulationReport:
         """What a server must not do, and what kept the call from working, as sentences. Gaps are not among them."""
         found = [self.error] if self.error else []
         if self.wrong_size_frames:
-            wanted_bytes = AudioFormat(self.rate_hz).frame_bytes
+            wanted_bytes = AudioFormat(self.rate_hz, self.frame_ms).frame_bytes
             found.append(f"{self.wrong_size_frames} of the server's frames were not {wanted_bytes} bytes long")
+        if self.wrong_transport_frames:
+            agreed = "binary messages" if self.transport == "binary" else "JSON texts with base64 in the agreed field"
+            found.append(f"{self.wrong_transport_frames} of the server's messages carried audio, but not as {agreed}")
         if self.overflow_frames:
             found.append(f"{self.overflow_frames} frames were dropped because the router's buffer was full")
         return tuple(found)
@@ -157,9 +169,11 @@ def build_report(
     ending: Ending,
     *,
     question_loud: Sequence[int],
+    transport: TransportName = "binary",
     duration_s: float = 0.0,
     frames_sent: int = 0,
     send_lateness_max_s: float = 0.0,
+    wrong_transport_frames: int = 0,
     texts_received: int = 0,
     same_as_question: float | None = None,
 ) -> SimulationReport:
@@ -181,6 +195,8 @@ def build_report(
         close_reason=ending.close_reason,
         closed_by=ending.closed_by,
         rate_hz=audio_format.rate_hz,
+        frame_ms=audio_format.frame_ms,
+        transport=transport,
         duration_s=duration_s,
         frames_sent=frames_sent,
         send_lateness_max_ms=send_lateness_max_s * 1000,
@@ -193,6 +209,7 @@ def build_report(
         furthest_ahead_s=peer.furthest_ahead_s,
         overflow_frames=peer.overflowed,
         wrong_size_frames=peer.wrong_size,
+        wrong_transport_frames=wrong_transport_frames,
         clears=peer.clears,
         cleared_frames=peer.cleared_frames,
         texts_received=texts_received,
@@ -206,6 +223,7 @@ def build_report(
 def _holes(peer: Peer, loud: set[int]) -> tuple[tuple[Hole, ...], tuple[Hole, ...]]:
     """The gaps and the pauses between what was played."""
     frame_s, frame_ms = peer.audio_format.frame_s, peer.audio_format.frame_ms
+    side_ticks = _SIDE_MS // frame_ms
     gaps: list[Hole] = []
     pauses: list[Hole] = []
     for before, after in zip(peer.runs, peer.runs[1:], strict=False):
@@ -213,8 +231,8 @@ def _holes(peer: Peer, loud: set[int]) -> tuple[tuple[Hole, ...], tuple[Hole, ..
         ticks = after.start - start
         if not ticks:  # the answer to a clear came at once
             continue
-        in_speech = not loud.isdisjoint(range(start - _SIDE_TICKS, start)) and not loud.isdisjoint(
-            range(after.start, after.start + _SIDE_TICKS)
+        in_speech = not loud.isdisjoint(range(start - side_ticks, start)) and not loud.isdisjoint(
+            range(after.start, after.start + side_ticks)
         )
         longest_ms = (GAP_IN_SPEECH_S if in_speech else GAP_S) * 1000
         is_gap = not before.cleared and ticks * frame_ms <= longest_ms

@@ -1,0 +1,95 @@
+"""From the texts of options to the values that the library takes. What can't be used is a `CommandError`.
+
+Nothing here calls or serves, and nothing heavy is imported, so that `--help` is quick.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+from ..core.transport import JSONTransport
+from ..door import SharedSecret
+from .target import CommandError
+
+SECRET_VARIABLE = "AUDIO_CONNECTOR_SECRET"
+"""The environment variable of `serve --secret`: an argument could be read in the list of processes."""
+
+
+def shared_secret(parameter: str | None) -> SharedSecret | None:
+    """The check of `serve --secret NAME`."""
+    if parameter is None:
+        return None
+    secret = os.environ.get(SECRET_VARIABLE)
+    if secret is None:
+        raise CommandError(f"--secret needs the secret in the environment variable {SECRET_VARIABLE}")
+    return SharedSecret(secret, query=parameter)
+
+
+def json_transport(transport: str, audio_field: str | None, answer_field: str | None) -> JSONTransport | None:
+    """The JSON transport as the server has it; None: binary messages."""
+    if transport == "json":
+        return JSONTransport("audio" if audio_field is None else audio_field, answer_field)
+    if audio_field is not None or answer_field is not None:
+        raise CommandError("--audio-field and --answer-field are for --transport json")
+    return None
+
+
+def check_output(input_path: Path, output_path: Path | None) -> None:
+    """Refuse what could not be written after the call."""
+    if output_path is None:
+        return
+    if output_path.resolve() == input_path.resolve():
+        raise CommandError("--output would overwrite the file of --input")
+    if output_path.is_dir() or not output_path.parent.is_dir():
+        raise CommandError(f"--output {output_path} is no file in an existing folder")
+
+
+def read_headers(pairs: list[str]) -> dict[str, str]:
+    """The custom headers of `--header NAME=VALUE`."""
+    headers = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals:
+            raise CommandError(f"--header takes NAME=VALUE, not {pair!r}")
+        headers[name] = value
+    return headers
+
+
+def client_tls(url: str, cafile: Path | None, *, insecure: bool) -> ssl.SSLContext | None:
+    """Whom a call trusts; None: the system's certificates."""
+    if cafile is None and not insecure:
+        return None
+    if not url.lower().startswith("wss://"):
+        raise CommandError("--cafile and --insecure are for wss://")
+    if cafile is not None and insecure:
+        raise CommandError("--cafile and --insecure can't go together")
+    context = ssl.create_default_context()
+    if insecure:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    else:
+        _load("--cafile", cafile, lambda: context.load_verify_locations(cafile))
+    return context
+
+
+def server_tls(certfile: Path | None, keyfile: Path | None) -> ssl.SSLContext | None:
+    """What a server shows its callers; None: no TLS."""
+    if certfile is None:
+        if keyfile is not None:
+            raise CommandError("--keyfile needs --certfile")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    _load("--certfile", certfile, lambda: context.load_cert_chain(certfile, keyfile))
+    return context
+
+
+def _load(option: str, path: Path | None, load: Callable[[], None]) -> None:
+    try:
+        load()
+    except ssl.SSLError as exc:  # its text names neither the option nor the file
+        raise CommandError(f"{option} {path} can't be used: {exc.reason or exc}") from exc
+    except OSError as exc:  # names no file
+        raise CommandError(f"{option} {path} can't be read: {exc.strerror}") from exc

@@ -1,0 +1,344 @@
+"""What one connection has to send: texts first, then audio in frames, each at its time. No I/O, no clock.
+
+Audio goes the way program → framer → queue → outbox → socket. The pacer says when, the ledger keeps the book of what
+was heard. `history` holds the last frames that went out, so that a pause can take back what nobody has heard yet.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from itertools import takewhile
+from operator import itemgetter
+
+from ..models import FRAME_MS, SAMPLE_BYTES
+from .framing import Framer
+from .gaps import Blocked, Gaps
+from .ledger import Ledger, Mark
+from .pacing import MIN_LEAD_S, Pacer
+
+REMAINDER_WAIT_S = 0.2
+"""How long part of a frame waits for the rest where its source is live, that is, not ahead of the listener."""
+
+MAX_REWIND_S = 1.0
+"""How far a pause can be rewound: 32 kB a connection at 16 kHz, kept while it speaks."""
+
+_AHEAD_S = REMAINDER_WAIT_S / 2  # a source this far ahead of the listener is not live
+_REMAINDER_MARGIN_S = MIN_LEAD_S  # two frames: a remainder that is sent at the moment of its turn is heard too late
+
+
+class Outbound:
+    """The queue of one connection, and its schedule.
+
+    Args:
+        now_s: the time of the accept.
+        rate_hz: the sample rate, until `change_rate`.
+        lead_s: how far ahead of real time audio is sent.
+        blocked: whether the event loop was blocked between two times.
+    """
+
+    __slots__ = (
+        "_audio_since_s",
+        "_ends",
+        "_frame_ms",
+        "_framer",
+        "_frames",
+        "_history",
+        "_history_samples",
+        "_live",
+        "_marks",
+        "_notices",
+        "_queued_at_s",
+        "_repeated",
+        "_sent_at_s",
+        "_told",
+        "bytes_out",
+        "frames_out",
+        "gaps",
+        "ledger",
+        "outbox",
+        "pacer",
+        "paused",
+        "queued_bytes",
+    )
+
+    def __init__(self, now_s: float, rate_hz: int, lead_s: float, blocked: Blocked) -> None:
+        self.pacer = Pacer(rate_hz, lead_s)
+        self.ledger = Ledger()
+        self.gaps = Gaps(blocked)
+        self.outbox: deque[bytes | str] = deque()  # to be written now, from the left
+        self.queued_bytes = 0  # in _frames
+        self.frames_out = self.bytes_out = 0
+        self.paused = False
+        self._framer = Framer()
+        self._frames: deque[bytes] = deque()
+        self._history: deque[bytes] = deque()
+        self._history_samples = 0
+        self._notices: list[tuple[int, str]] = []  # (once so much of the wire line went out, this text follows)
+        self._told: list[tuple[int, str]] = []  # those that went out behind audio that was not heard yet
+        self._marks: deque[Mark] = deque()  # calls that wait, where the oldest may be taken out of a full queue
+        self._frame_ms = FRAME_MS  # of the audio that was last queued
+        self._queued_at_s = now_s  # when it was
+        self._audio_since_s = now_s  # since when there is something to send
+        self._sent_at_s = now_s  # when the last batch was handed over
+        self._ends: deque[int] = deque()  # of the wire line, where utterances end: silence there is a pause, not a gap
+        self._repeated = 0  # samples that were heard before the pause, and will be again, because a frame is whole
+        self._live = True  # whether the source was not ahead of the listener when it last brought something
+
+    # What goes in
+
+    def push(self, pcm: bytes, now_s: float, frame_ms: int, *, end: bool) -> None:
+        """Cut audio into frames behind what is queued; `end` pads the last one now."""
+        if pcm:
+            self._queued_at_s = now_s
+            if not self._frames:
+                self._audio_since_s = now_s
+        self._frame_ms = frame_ms
+        self._queue(self._framer.push(pcm, self._frame_bytes))
+        self.ledger.pushed(len(pcm) // SAMPLE_BYTES)
+        if end:
+            self._pad(now_s)
+            self._ends.append(self.ledger.wire)
+        if pcm:
+            self._live = self.ahead_s(now_s) + self.seconds(self.queued_bytes) < _AHEAD_S
+
+    def remember(self, mark: Mark, now_s: float) -> None:
+        """Keep book of a call that waits, because part of it may be taken out of the queue."""
+        heard = self.ledger.heard_to(self.heard_wire(now_s))[0]
+        while self._marks and self._marks[0].end <= heard:
+            self._marks.popleft()
+        self._marks.append(mark)
+
+    def notify(self, text: str, wire: int) -> None:
+        """Send a text right behind the audio that ends at `wire`."""
+        insort(self._notices, (wire, text), key=itemgetter(0))
+        self._release_notices(self.pacer.total_samples)
+
+    # What is taken out again
+
+    def drop(self, now_s: float) -> tuple[int, int, int]:
+        """Drop all audio that the listener has not heard, the schedule, and a pause. Texts stay in the outbox.
+
+        Returns samples of the program: heard since the drop before; dropped; and how many of those had gone out.
+        """
+        self._unsend()
+        heard_wire, sent_wire = self.heard_wire(now_s), self.pacer.total_samples
+        sent = self.ledger.heard(sent_wire) - self.ledger.heard(heard_wire)
+        heard, dropped = self.ledger.end_epoch(heard_wire)
+        self._recall_notices(heard_wire)
+        self._frames.clear()
+        self._framer.clear()
+        self._notices.clear()
+        self._ends.clear()
+        self._marks.clear()
+        self._forget_history()
+        self.queued_bytes = 0
+        self.pacer.reset(self.ledger.wire)
+        self.paused = False
+        return heard, dropped, sent
+
+    def drop_oldest(self, max_bytes: int, now_s: float) -> int:
+        """Take the oldest frames out of the queue until it holds no more than `max_bytes`; returns their bytes."""
+        removed_bytes = 0
+        while self._frames and self.queued_bytes - removed_bytes > max_bytes:
+            removed_bytes += len(self._frames.popleft())
+        if not removed_bytes:
+            return 0
+        self.queued_bytes -= removed_bytes
+        samples, sent_wire = removed_bytes // SAMPLE_BYTES, self.pacer.total_samples
+        start, end = self.ledger.remove(sent_wire, samples, self.heard_wire(now_s))
+        for mark in takewhile(lambda mark: mark.start < end, self._marks):
+            mark.lose(start, end)
+        self._ends = deque(max(min(end, sent_wire), end - samples) for end in self._ends)
+        self._notices = [(max(sent_wire, wire - samples), text) for wire, text in self._notices]
+        self._release_notices(sent_wire)
+        return removed_bytes
+
+    def change_rate(self, rate_hz: int) -> None:
+        """Go on at another rate: what has not gone out is cut anew."""
+        self._unsend()
+        self._recall_notices(self.pacer.total_samples)
+        waiting = [*self._frames, self._framer.clear()]
+        self._frames.clear()
+        self.queued_bytes = 0
+        self._forget_history()
+        self.pacer.change_rate(rate_hz)
+        for pcm in waiting:
+            self._queue(self._framer.push(pcm, self._frame_bytes))
+
+    def pause(self, now_s: float) -> None:
+        """Stop sending, and take back what went out and was not heard."""
+        if self.paused:
+            return
+        self._unsend()
+        heard_wire = self.heard_wire(now_s)
+        self._back(self.pacer.total_samples - heard_wire, now_s)
+        self._repeated = heard_wire - self.pacer.total_samples
+        self._recall_notices(heard_wire)
+        self.paused = True
+
+    def resume(self, rewind_s: float, now_s: float) -> None:
+        """Go on where the pause began, or `rewind_s` before."""
+        if not self.paused:
+            return
+        self._back(round(rewind_s * self.pacer.rate_hz) - self._repeated, now_s)
+        self.paused = False
+        self._audio_since_s = now_s
+
+    # What to do now
+
+    def next_s(self, now_s: float) -> float | None:
+        """When the next audio is due; None where none waits. What is due by now has moved to the outbox."""
+        if self.paused:
+            return None
+        if self._frames or (self._framer.remainder_bytes and now_s >= self._remainder_due_s()):
+            self._take_due(now_s)
+        if self._frames:
+            return self.pacer.due_s
+        return self._remainder_due_s() if self._framer.remainder_bytes else None
+
+    def written(self, now_s: float) -> None:
+        """The outbox is empty: all of it has been written."""
+        if self.pacer.unwritten_samples:
+            took_s = now_s - self._sent_at_s
+            self.gaps.written(self.pacer.written(now_s), took_s, now_s)
+
+    # What is known
+
+    @property
+    def remainder_bytes(self) -> int:
+        """Part of a frame, which waits for the rest."""
+        return self._framer.remainder_bytes
+
+    def seconds(self, size_bytes: int) -> float:
+        """How long so much audio lasts."""
+        return size_bytes / SAMPLE_BYTES / self.pacer.rate_hz
+
+    def ahead_s(self, now_s: float) -> float:
+        """Seconds of audio that went out and can't have been heard yet."""
+        return max(0.0, self.pacer.position_s - now_s)
+
+    def heard_wire(self, now_s: float) -> int:
+        """How much of the wire line has been heard."""
+        return self.pacer.heard_samples(now_s)
+
+    # Inside
+
+    @property
+    def _frame_bytes(self) -> int:
+        return self.pacer.rate_hz * self._frame_ms // 1000 * SAMPLE_BYTES
+
+    def _queue(self, frames: list[bytes]) -> None:
+        self._frames.extend(frames)
+        self.queued_bytes += sum(map(len, frames))
+
+    def _pad(self, now_s: float) -> None:
+        """The remainder becomes a frame, padded with silence."""
+        remainder_bytes = self._framer.remainder_bytes
+        if not remainder_bytes:
+            return
+        frames = self._framer.flush(self._frame_bytes)
+        self._queue(frames)
+        padding_bytes = sum(map(len, frames)) - remainder_bytes
+        self.ledger.padded(padding_bytes // SAMPLE_BYTES, self.heard_wire(now_s))
+
+    def _remainder_due_s(self) -> float:
+        """When the remainder goes out padded, all frames before it being sent."""
+        due_s = self.pacer.position_s - _REMAINDER_MARGIN_S
+        return max(due_s, self._queued_at_s + REMAINDER_WAIT_S) if self._live else due_s
+
+    def _take_due(self, now_s: float) -> None:
+        budget_samples = self.pacer.budget_samples(now_s)
+        if not budget_samples:
+            return
+        if not self._frames:  # only the remainder is left, and nobody brought the rest in time
+            self._pad(now_s)
+        frames, outbox, history = self._frames, self.outbox, self._history
+        taken_bytes = taken_frames = 0
+        budget_bytes = budget_samples * SAMPLE_BYTES
+        while frames and taken_bytes + len(frames[0]) <= budget_bytes:
+            frame = frames.popleft()
+            taken_bytes += len(frame)
+            taken_frames += 1
+            outbox.append(frame)
+            history.append(frame)
+            if self._notices:
+                self._release_notices(self.pacer.total_samples + taken_bytes // SAMPLE_BYTES)
+        samples = taken_bytes // SAMPLE_BYTES
+        self.queued_bytes -= taken_bytes
+        self.frames_out += taken_frames
+        self.bytes_out += taken_bytes
+        while self._ends and self._ends[0] < self.pacer.total_samples:
+            self._ends.popleft()
+        was_end = bool(self._ends) and self._ends[0] == self.pacer.total_samples
+        dry_s = self.pacer.sent(samples, now_s)
+        if dry_s and not was_end:
+            self.gaps.dry(dry_s, now_s, self._audio_since_s)
+        self._sent_at_s = now_s
+        self._history_samples += samples
+        self._trim_history(now_s)
+
+    def _release_notices(self, sent_wire: int) -> None:
+        while self._notices and self._notices[0][0] <= sent_wire:
+            _, text = self._notices.pop(0)
+            self._told.append((sent_wire, text))
+            self.outbox.append(text)
+
+    def _recall_notices(self, wire: int) -> None:
+        """The audio behind `wire` waits again, or is dropped: so the texts that follow it wait again, too."""
+        recalled = [notice for notice in self._told if notice[0] > wire]
+        self._told = [notice for notice in self._told if notice[0] <= wire]
+        for notice in recalled:
+            insort(self._notices, notice, key=itemgetter(0))
+            if notice[1] in self.outbox:
+                self.outbox.remove(notice[1])
+
+    def _trim_history(self, now_s: float) -> None:
+        """Forget what can't be asked for again; a live source has nothing to rewind."""
+        if self._told:
+            heard_wire = self.heard_wire(now_s)
+            self._told = [notice for notice in self._told if notice[0] > heard_wire]
+        keep_s = self.ahead_s(now_s) + (0.0 if self._live else MAX_REWIND_S)
+        keep_samples = keep_s * self.pacer.rate_hz
+        history = self._history
+        while history and self._history_samples - len(history[0]) // SAMPLE_BYTES >= keep_samples:
+            self._history_samples -= len(history.popleft()) // SAMPLE_BYTES
+
+    def _forget_history(self) -> None:
+        self._history.clear()
+        self._history_samples = 0
+
+    def _unsend(self) -> None:
+        """Put audio that the socket has not accepted back in front of the queue; texts stay in the outbox."""
+        texts: list[bytes | str] = []
+        unsent: list[bytes] = []
+        for payload in self.outbox:
+            if isinstance(payload, bytes):
+                unsent.append(payload)
+            else:
+                texts.append(payload)
+        if not unsent:
+            return
+        self.outbox.clear()
+        self.outbox.extend(texts)
+        unsent_bytes = sum(map(len, unsent))
+        self.frames_out -= len(unsent)
+        self.bytes_out -= unsent_bytes
+        self.pacer.unsent(unsent_bytes // SAMPLE_BYTES)
+        for _ in unsent:
+            if self._history:
+                self._history_samples -= len(self._history.pop()) // SAMPLE_BYTES
+        self._frames.extendleft(reversed(unsent))
+        self.queued_bytes += unsent_bytes
+
+    def _back(self, samples: int, now_s: float) -> None:
+        """Put at least so many of the samples that went out last in front of the queue again, in whole frames."""
+        self.ledger.rewind(self.heard_wire(now_s))
+        back = 0
+        while self._history and back < samples:
+            frame = self._history.pop()
+            self._frames.appendleft(frame)
+            back += len(frame) // SAMPLE_BYTES
+        self._history_samples -= back
+        self.queued_bytes += back * SAMPLE_BYTES
+        self.pacer.reset(self.pacer.total_samples - back)

@@ -1,0 +1,70 @@
+"""Before the handshake is answered: who is let in, and how the others are turned away.
+
+Nothing is made for a connection that is refused: no task, no `Connection`, no `Client`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from typing import NamedTuple
+from urllib.parse import unquote_plus
+
+import anyio
+from starlette.types import Scope, Send
+
+from .config import Authorize
+from .models import AudioConnectorConnectionData
+
+logger = logging.getLogger("vonage_audio_connector_server")
+
+AUTHORIZE_S = 5.0
+"""How long `authorize` may take: the connect call fails unless the socket is up within 6 s (D)."""
+
+_POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
+
+
+class Refusal(NamedTuple):
+    """Why somebody is not let in."""
+
+    status: int  # of the HTTP answer
+    reason: str  # for the log
+
+
+async def ask(authorize: Authorize, info: AudioConnectorConnectionData) -> Refusal | None:
+    """Ask the program; None: let them in. Whatever goes wrong, they stay out."""
+    try:
+        with anyio.move_on_after(AUTHORIZE_S):
+            allowed = authorize(info)
+            if inspect.isawaitable(allowed):
+                allowed = await allowed
+            return None if allowed else Refusal(403, "authorize said no")
+    except Exception:
+        logger.exception("authorize failed: the connection is refused with HTTP 500")
+        return Refusal(500, "authorize failed")
+    logger.warning("authorize took more than %g s: the connection is refused with HTTP 503", AUTHORIZE_S)
+    return Refusal(503, "authorize took too long")
+
+
+async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+    """Answer the handshake with an HTTP status. Servers without that ASGI extension make a 403 of every refusal."""
+    if "websocket.http.response" not in scope.get("extensions", {}):
+        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
+        return
+    headers = [(b"content-length", b"0"), (b"connection", b"close")]
+    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": b""})
+
+
+def mask_query(scope: Scope, authorize: Authorize) -> None:
+    """Take the secret out of the query, which most ASGI servers log when the handshake is answered."""
+    parameter = getattr(authorize, "parameter", None)
+    query: bytes = scope.get("query_string", b"")
+    if not isinstance(parameter, str) or not query:
+        return
+    pairs = []
+    for pair in query.split(b"&"):
+        name, equals, _ = pair.partition(b"=")
+        secret = equals and unquote_plus(name.decode("latin-1")) == parameter
+        pairs.append(name + b"=***" if secret else pair)
+    scope["query_string"] = b"&".join(pairs)

@@ -1,0 +1,323 @@
+"""The way in of one connection: who reads, and how the program gets what came, one message at a time and in order.
+
+One task at a time waits in `receive` and runs the handlers itself. A handler that waits makes another task read on, so
+that a slow handler never hides the end of the connection, and the keep-alive goes on. What comes meanwhile waits in the
+inbox.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+
+from .core.events import Audio, Event, Notified
+from .errors import AudioConnectorClosedError, AudioConnectorProtocolError
+from .inbox import Inbox, Item, text_bytes
+from .stepping import FirstStep, is_being_cancelled
+from .writer import ABNORMAL, ASGIMessage
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+logger = logging.getLogger("vonage_audio_connector_server")
+
+Handler = Callable[..., object]  # a plain or a coroutine function; what it returns is of no interest
+
+LISTEN_S = 1.0
+"""Messages wait for a listener this long after `on_connect` returned: it may have started a task that listens."""
+
+LAG_S = 1.0
+"""A handler that is this far behind real time is named in the log: a second is a pause that callers notice."""
+
+IDLE_S = 0.005
+"""Who waits this long for a message has read all that came: what is in a socket is there within a turn of the loop."""
+
+NO_STATUS, TOO_BIG, INTERNAL_ERROR = 1005, 1009, 1011  # RFC 6455 §7.4
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What the program gave to `set_handler`; the meaning of each stands there."""
+
+    on_message: Handler | None = None
+    on_disconnect: Handler | None = None
+    on_error: Handler | None = None
+    on_audio: Handler | None = None
+    on_event: Handler | None = None
+
+    @property
+    def listener(self) -> Handler | None:
+        """One that takes messages, to be named in a log; None where none does."""
+        return self.on_message or self.on_audio or self.on_event
+
+
+class Reader:
+    """Reads what comes on a connection, tells the session, and hands it to the program.
+
+    Args:
+        connection: whose messages they are.
+        receive: the ASGI `receive` of the connection.
+        max_message_bytes: a longer message closes it.
+    """
+
+    def __init__(
+        self, connection: Connection, receive: Callable[[], Awaitable[ASGIMessage]], max_message_bytes: int
+    ) -> None:
+        self.handlers = Handlers()
+        self.inbox = Inbox()
+        self.last_s: float | None = None  # when the last message came
+        self.is_iterating = False  # messages are taken by Connection.next_item
+        self.is_awaited = False  # and one is being waited for
+        self.is_handling = False  # a message is being handed over
+        self._connection = connection
+        self._receive = receive
+        self._max_message_bytes = max_message_bytes
+        self._set_up_s = math.inf  # when on_connect returned; until then it may still set a handler
+        self._relieved = False  # another task reads on meanwhile
+        self._caught_up_s = connection.clock()  # when all that came had been read
+        self._backlog_s = 0.0  # seconds of audio that were read since
+        self._busy_lag_s = 0.0  # how far that was behind
+        self._lag_told = False  # in this episode
+
+    # Reading
+
+    async def read(self) -> None:
+        """Read until the connection ends, or another task reads on."""
+        connection, session, writer = self._connection, self._connection.session, self._connection.writer
+        while connection.ended_s is None:
+            asked_s = connection.clock()
+            step = FirstStep(self._receive())
+            if step.finished:
+                message = step.result
+                now_s = await writer.let_turn()  # a backlog, and handlers that take their time
+            else:
+                message = await step
+                now_s = writer.turned()
+            if message["type"] == "websocket.disconnect":
+                self._gone(message)
+            elif writer.closing is None:
+                self.last_s = now_s
+                item: Item
+                text = message.get("text")
+                if text is None:
+                    item = data = message["bytes"]
+                    if len(data) > self._max_message_bytes:
+                        self._refuse_big(len(data))
+                        continue
+                    known = session.audio_format
+                    session.receive_bytes(data)
+                    if session.audio_format is not known:
+                        connection.format_known()
+                else:
+                    if len(text) * 4 > self._max_message_bytes and text_bytes(text) > self._max_message_bytes:
+                        self._refuse_big(text_bytes(text))
+                        continue
+                    item = self._read_text(text)
+                if now_s - asked_s > IDLE_S:
+                    self._caught_up_s, self._backlog_s, self._busy_lag_s = now_s, 0.0, 0.0
+                else:
+                    self._behind(item, now_s)
+                if self.is_handling or self.inbox or self.is_iterating or self.handlers.listener is None:
+                    self._keep(item, now_s)
+                elif await self._hand_over(item):
+                    return  # another task reads on
+
+    def lag_s(self, now_s: float) -> float:
+        """How far behind real time the program is with what came."""
+        since_s = self.inbox.since_s
+        return max(self._busy_lag_s, 0.0 if since_s is None else now_s - since_s)
+
+    def _read_text(self, text: str) -> Item:
+        session = self._connection.session
+        known = session.audio_format
+        event = session.receive_text(text)
+        if session.audio_format is not known:
+            self._connection.format_known()
+        if isinstance(event, Audio):
+            return event.pcm
+        if isinstance(event, Notified):
+            self._connection.tell_news()
+        return event
+
+    def _gone(self, message: ASGIMessage) -> None:
+        code = message.get("code") or NO_STATUS
+        reason = message.get("reason") or ""
+        self._connection.end(code, "network" if code == ABNORMAL else "session", reason)
+
+    def _refuse_big(self, size_bytes: int) -> None:
+        connection = self._connection
+        error = AudioConnectorProtocolError(
+            f"connection {connection.id}: a message of {size_bytes} bytes came, {self._max_message_bytes} are allowed",
+            close_code=TOO_BIG,
+        )
+        logger.warning("%s: closed with %d", error, error.close_code)
+        connection.close(error.close_code, "message too big", by="library")
+
+    def _behind(self, item: Item, now_s: float) -> None:
+        """A message was there already: so much audio since all had been read tells how far behind it is."""
+        audio_format = self._connection.session.audio_format
+        if isinstance(item, bytes) and audio_format is not None:
+            self._backlog_s += audio_format.frame_s
+            self._busy_lag_s = max(0.0, now_s - self._caught_up_s - self._backlog_s)
+            if self._busy_lag_s > LAG_S:
+                self._tell_lag(self._busy_lag_s)
+        if self._busy_lag_s < LAG_S / 2 and not self.inbox:
+            self._lag_told = False
+
+    def _keep(self, item: Item, now_s: float) -> None:
+        listener = self.handlers.listener
+        if listener is None and not self.is_iterating and now_s - self._set_up_s > LISTEN_S:
+            self.inbox.clear()
+            return  # on_connect is done and nobody listens: a program that only speaks
+        was_dropping = self.inbox.dropped
+        self.inbox.put(item, now_s)
+        if self.inbox.dropped and not was_dropping:
+            logger.warning(
+                "connection %s: nobody took its messages for so long that the oldest are dropped (%s)",
+                self._connection.id,
+                name_of(listener) if listener else "no on_message handler is set",
+            )
+        if (listener or self.is_iterating) and (lag_s := self.lag_s(now_s)) > LAG_S:
+            self._tell_lag(lag_s)
+        self._connection.tell_news()
+
+    def _tell_lag(self, lag_s: float) -> None:
+        if not self._lag_told:
+            self._lag_told = True
+            listener = self.handlers.listener
+            name = name_of(listener) if listener else "its 'async for'"
+            logger.warning("connection %s: %s is %.1f s behind real time", self._connection.id, name, lag_s)
+
+    # For the client
+
+    def take_handlers(self, handlers: Handlers) -> None:
+        """Set the handlers. What waits in the inbox is handed over first."""
+        self.handlers = handlers
+        listens = handlers.listener is not None
+        self.is_iterating = self.is_iterating and not listens
+        tasks = self._connection.tasks
+        if listens and self.inbox and not self.is_handling and tasks is not None:
+            self.is_handling = True  # from now on, so that the end of the call waits for it
+            tasks.start_soon(self._hand_over_inbox)
+
+    def iterate(self) -> None:
+        """From now on messages wait for `Connection.next_item` instead of a handler."""
+        self.is_iterating = True
+
+    # User code
+
+    async def set_up(self, on_connect: Handler) -> None:
+        """Run `on_connect`."""
+        error = await self.run(on_connect)
+        if error is not None:
+            await self._report(error)
+        self._set_up_s = self._connection.clock()
+
+    async def _hand_over(self, item: Item, *, reading: bool = True) -> bool:
+        """Run the handlers for a message and for what comes meanwhile; tells whether another task reads on."""
+        self.is_handling = True
+        self._relieved = not reading
+        try:
+            while self.handlers.listener is not None:
+                handlers = self.handlers
+                is_audio = isinstance(item, bytes)
+                if handlers.on_message is not None:
+                    await self._call(handlers.on_message, item if isinstance(item, bytes) else item.text)
+                if is_audio and handlers.on_audio is not None:
+                    await self._call(handlers.on_audio, item)
+                elif not is_audio and handlers.on_event is not None:
+                    await self._call(handlers.on_event, item)
+                if not self.inbox:
+                    break
+                await self._connection.writer.let_turn()  # a backlog must not hold up the loop
+                if not self.inbox:  # closed meanwhile
+                    break
+                item = self.inbox.take()
+            if self._busy_lag_s < LAG_S / 2:
+                self._lag_told = False
+            return self._relieved
+        finally:
+            self.is_handling = False
+            self._connection.stop_if_over()
+
+    async def _call(self, handler: Handler, message: object) -> None:
+        error = await self.run(handler, message, relieve=True)
+        if error is not None:
+            await self._report(error, relieve=True)
+
+    async def _hand_over_inbox(self) -> None:
+        if self.inbox and self.handlers.listener is not None:
+            await self._hand_over(self.inbox.take(), reading=False)
+        else:  # closed, or without a handler again, since this was started
+            self.is_handling = False
+            self._connection.stop_if_over()
+
+    async def run(self, function: Handler, *args: object, relieve: bool = False) -> Exception | None:
+        """Run user code; returns what it raised. `relieve`: where it waits, another task reads on."""
+        connection = self._connection
+        try:
+            result = function(*args)
+            if result is not None and hasattr(result, "__await__"):
+                step = FirstStep(result)
+                if not step.finished:
+                    if relieve and not self._relieved and connection.tasks is not None:
+                        self._relieved = True
+                        connection.tasks.start_soon(self.read)
+                    await step
+        except anyio.get_cancelled_exc_class():
+            if is_being_cancelled():
+                if connection.ended_s is not None:
+                    name = name_of(function)
+                    logger.warning("connection %s: %s went on after the end and was cancelled", connection.id, name)
+                raise
+            # It waited for a task that was cancelled, in order to fall silent for example: its own affair.
+            logger.warning("connection %s: %s ended by a cancellation of its own", connection.id, name_of(function))
+        except Exception as exc:  # noqa: BLE001 (user code may raise anything; the caller tells the user)
+            return exc
+        return None
+
+    async def _report(self, error: Exception, *, relieve: bool = False) -> None:
+        """Tell an error of user code: to `on_error`, and the call goes on; else to the log, and the call ends."""
+        connection = self._connection
+        if not connection.is_open and _is_only_closed(error):
+            return  # the code was sending when the call ended: the usual end, not an error
+        if self.handlers.on_error is not None:
+            failed = await self.run(self.handlers.on_error, error, relieve=relieve)
+            if failed is None:
+                return
+            failed.__context__ = failed.__context__ or error
+            error = failed
+        logger.error("connection %s: a handler failed, closed with %d", connection.id, INTERNAL_ERROR, exc_info=error)
+        connection.close(INTERNAL_ERROR, "internal error", by="library")
+
+    def forget(self) -> None:
+        """All is over. Let the connection, and the client that handlers hold, go without the collector."""
+        self.handlers = Handlers()
+        del self._connection
+        if not self.is_iterating:
+            self.inbox.clear()
+
+
+def as_event(item: Item) -> Event:
+    """A message as a typed event."""
+    return Audio(item) if isinstance(item, bytes) else item
+
+
+def name_of(handler: Handler) -> str:
+    """How to call a handler in a log."""
+    while isinstance(handler, partial):
+        handler = handler.func
+    return getattr(handler, "__qualname__", type(handler).__qualname__)
+
+
+def _is_only_closed(error: Exception) -> bool:
+    """Whether it says no more than that the connection has ended, as several tasks of a group may say at once."""
+    if isinstance(error, ExceptionGroup):
+        return error.split(AudioConnectorClosedError)[1] is None
+    return isinstance(error, AudioConnectorClosedError)
