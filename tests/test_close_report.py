@@ -167,6 +167,41 @@ async def test_who_closed(who: str, caplog: pytest.LogCaptureFixture) -> None:
     assert f"closed by the {who} with {report.code}" in line
 
 
+@pytest.mark.parametrize(
+    ("breach", "code"), [("x" * 70_000, 1009), (b"\0" * 70_000, 1009), (b"\x83\x00", 1002), (b"\x81\x01\xff", 1007)]
+)
+async def test_a_breach_of_the_protocol_is_closed_by_the_library(breach: str | bytes, code: int) -> None:
+    async def on_connect(client: Client) -> None:
+        await client.wait_format()
+
+    async def session(peer: ClientConnection) -> None:
+        if len(breach) > 9:
+            await peer.send(breach)
+        else:
+            assert isinstance(breach, bytes)
+            mask = bytes(4)
+            peer.transport.write(bytes([breach[0], breach[1] | 0x80]) + mask + breach[2:])
+        await peer.wait_closed()
+
+    report = await report_of(on_connect, session)
+    assert (report.closed_by, report.code) == ("library", code)
+
+
+async def test_a_peer_that_answers_no_ping_is_lost_in_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vonage_audio_connector_server.server.PING_S", 0.2)
+
+    async def on_connect(client: Client) -> None:
+        await client.wait_format()
+
+    async def session(peer: ClientConnection) -> None:
+        peer.transport.pause_reading()  # so it doesn't see the ping
+        await asyncio.sleep(0.7)
+        peer.transport.abort()
+
+    report = await report_of(on_connect, session)
+    assert (report.closed_by, report.code, report.reason) == ("network", 1006, "no answer to a ping")
+
+
 async def test_a_slow_handler_is_named_once_and_its_lag_is_in_the_stats(caplog: pytest.LogCaptureFixture) -> None:
     lags: list[float] = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 import ssl
 import subprocess
@@ -76,6 +77,7 @@ async def call(
 def test_every_example_is_short() -> None:
     lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
     assert set(lines) >= {"echo.py", "parrot.py", "record.py", "fastapi_mount.py", "standalone.py", "demo.py"}
+    assert set(lines) >= {"interrupt.py", "diagnose.py"}
     assert {name: count for name, count in lines.items() if count >= 60} == {}
 
 
@@ -101,6 +103,82 @@ async def test_parrot() -> None:
     assert report.answer_after_s is not None
     assert 0.3 < report.answer_after_s < 1.5  # 600 ms of silence are the end of a sentence
     assert program.returncode == 0
+
+
+async def test_interrupt() -> None:
+    port = free_port()
+    with running(str(EXAMPLES / "interrupt.py"), port=port) as program:
+        question = bytes(int(1.5 * RATE_HZ) * 2) + SPEECH  # silent at first, so that the answer can begin
+        report = await simulate(f"ws://localhost:{port}", question, RATE_HZ, quiet_s=0.5, timeout_s=5)
+        assert program.stdout is not None
+        told = re.fullmatch(r"heard (\d\.\d\d) s of 8\.97 s: (.+)\n", program.stdout.readline())
+    assert report.ok
+    assert (report.close_code, report.closed_by, report.outcome) == (1000, "server", "server closed")
+    assert report.clears == 2
+    assert told is not None
+    heard_s = float(told[1])
+    assert 1.5 < heard_s < 2.5  # of 8.97
+    goodbye_s = 3.0  # whole frames
+    assert heard_s == pytest.approx(report.heard_s - goodbye_s, abs=0.1)  # 0.02, if the machine has nothing else to do
+    words = told[2].split()
+    assert words == ["He", "was", "not", "an", "ill", "disposed", "young", "man."][: len(words)]
+    assert len(words) == pytest.approx(8 * heard_s / 2.99, abs=0.6)
+    assert program.returncode == 0
+
+
+@pytest.mark.parametrize("work_in", ["loop", "thread"])
+async def test_diagnose(work_in: str) -> None:
+    port = free_port()
+    with running(str(EXAMPLES / "diagnose.py"), port=port, WORK_IN=work_in) as program:
+        report = await simulate(f"ws://localhost:{port}", SPEECH, RATE_HZ, quiet_s=0.5, timeout_s=5)
+        assert program.stdout is not None
+        output = ""
+        while "late wake-ups" not in output:
+            line = program.stdout.readline()
+            assert line
+            output += line
+    assert report.ok
+    assert "closed by the session with 1000" in output
+    place = next(
+        number
+        for number, text in enumerate((EXAMPLES / "diagnose.py").read_text().splitlines(), 1)
+        if "time.sleep(" in text
+    )
+    blamed = f"diagnose.py:{place} in recognize: nothing else runs, so let a thread do it"
+    told = re.search(r"'loop blocked': (\d).*, (\d\.\d\d) s in all", output)
+    assert told is not None
+    if work_in == "loop":
+        assert blamed in output
+        assert 2 <= int(told[1]) <= 4
+        assert len(report.gaps) >= 2
+        assert float(told[2]) * 1000 == pytest.approx(report.gap_ms, abs=100)
+    else:
+        assert "is blocked" not in output
+        assert "gaps: none" in output
+        assert report.gaps == ()
+    assert program.returncode == 0
+
+
+async def test_guarded() -> None:
+    port = free_port()
+    with running(str(EXAMPLES / "guarded.py"), port=port) as program:
+        assert program.stdout is not None
+        invitation = program.stdout.readline().split()[-1]
+        first = await simulate(invitation, SPEECH[:16_000], RATE_HZ, quiet_s=0.3, timeout_s=1)
+        second = await simulate(invitation, SPEECH[:16_000], RATE_HZ, quiet_s=0.3, timeout_s=1)
+    assert first.ok
+    assert second.outcome == "not connected"  # the token has been used
+
+
+async def test_moved() -> None:
+    port = free_port()
+    with running(str(EXAMPLES / "moved.py"), port=port) as program:
+        report = await call(port, 1.0)
+        assert program.stdout is not None
+        assert program.stdout.readline() == "Server started.\n"
+        assert program.stdout.readline() == "Client connected to /\n"
+    assert report.ok
+    assert report.frames_heard > 40
 
 
 async def test_record(tmp_path: Path) -> None:

@@ -16,12 +16,13 @@ from starlette.types import Receive, Scope, Send
 
 from .client import Client
 from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Authorize, Hook, OnConnect
-from .connection import RESTART, Connection
+from .connection import Connection
 from .core.pacing import DEFAULT_LEAD_S
 from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
-from .entrance import Refusal, ask, mask_query, refuse
+from .entrance import FORBIDDEN, Refusal, ask, mask_query, refuse
 from .models import AudioConnectorConnectionData
+from .reader import RESTART
 from .stepping import call
 
 logger = logging.getLogger("vonage_audio_connector_server")
@@ -160,7 +161,10 @@ class AudioConnector:
             refused = await ask(self.config.authorize, info) or self._full()
         try:
             if refused is not None:
-                logger.info("connection %s: answered with HTTP %d, %s", connection_id, refused.status, refused.reason)
+                level = (
+                    logging.DEBUG if refused.status == FORBIDDEN else logging.INFO
+                )  # authorize has told, if it wants
+                logger.log(level, "connection %s: refused with HTTP %d, %s", connection_id, *refused)
                 await refuse(scope, send, refused)
                 return
             await send({"type": "websocket.accept"})

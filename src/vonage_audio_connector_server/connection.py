@@ -25,7 +25,7 @@ from .home import Home
 from .inbox import Item
 from .models import AudioFormat, ConnectionStats
 from .outcomes import ClosedBy, CloseReport, FlushResult, PlaybackResult
-from .reader import Handlers, Reader
+from .reader import RESTART, Handlers, Reader
 from .watchdog import Watchdog, watch
 from .writer import ABNORMAL, ASGIMessage, Writer, backend_clock
 
@@ -43,7 +43,7 @@ CLOSE_S = 1.0
 CONFIRM_S = 1.0
 """How much longer than the clock says a playback waits for the router's acknowledgement, which may never come."""
 
-NORMAL, RESTART = 1000, 1012  # RFC 6455 §7.4, IANA
+NORMAL = 1000  # RFC 6455 §7.4
 
 _SOON_S = 0.001  # waits for audio are no shorter, so that rounding can't make them spin
 

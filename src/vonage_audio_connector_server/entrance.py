@@ -21,6 +21,8 @@ logger = logging.getLogger("vonage_audio_connector_server")
 AUTHORIZE_S = 5.0
 """How long `authorize` may take: the connect call fails unless the socket is up within 6 s (D)."""
 
+FORBIDDEN = 403
+
 _POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
 
 
@@ -38,7 +40,7 @@ async def ask(authorize: Authorize, info: AudioConnectorConnectionData) -> Refus
             allowed = authorize(info)
             if inspect.isawaitable(allowed):
                 allowed = await allowed
-            return None if allowed else Refusal(403, "authorize said no")
+            return None if allowed else Refusal(FORBIDDEN, "authorize said no")
     except Exception:
         logger.exception("authorize failed: the connection is refused with HTTP 500")
         return Refusal(500, "authorize failed")
@@ -47,8 +49,11 @@ async def ask(authorize: Authorize, info: AudioConnectorConnectionData) -> Refus
 
 
 async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
-    """Answer the handshake with an HTTP status. Servers without that ASGI extension make a 403 of every refusal."""
-    if "websocket.http.response" not in scope.get("extensions", {}):
+    """Answer the handshake with an HTTP status.
+
+    A close before the accept is a 403. Servers without the ASGI extension for other answers make one of every refusal.
+    """
+    if refusal.status == FORBIDDEN or "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
         return
     headers = [(b"content-length", b"0"), (b"connection", b"close")]

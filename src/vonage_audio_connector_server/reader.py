@@ -19,6 +19,7 @@ import anyio
 from .core.events import Audio, Event, Notified
 from .errors import AudioConnectorClosedError, AudioConnectorProtocolError
 from .inbox import Inbox, Item, text_bytes
+from .outcomes import CLOSED_BY_SERVER, ClosedBy
 from .stepping import FirstStep, is_being_cancelled
 from .writer import ABNORMAL, ASGIMessage
 
@@ -38,7 +39,7 @@ LAG_S = 1.0
 IDLE_S = 0.005
 """Who waits this long for a message has read all that came: what is in a socket is there within a turn of the loop."""
 
-NO_STATUS, TOO_BIG, INTERNAL_ERROR = 1005, 1009, 1011  # RFC 6455 §7.4
+NO_STATUS, TOO_BIG, INTERNAL_ERROR, RESTART = 1005, 1009, 1011, 1012  # RFC 6455 §7.4, IANA
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,8 +148,14 @@ class Reader:
 
     def _gone(self, message: ASGIMessage) -> None:
         code = message.get("code") or NO_STATUS
-        reason = message.get("reason") or ""
-        self._connection.end(code, "network" if code == ABNORMAL else "session", reason)
+        by: ClosedBy = "session"
+        if code == ABNORMAL:
+            by = "network"
+        elif message.get(CLOSED_BY_SERVER):
+            by = "library"
+        elif code == RESTART:  # the session is a client: so this is an ASGI server that stops
+            by = "server"
+        self._connection.end(code, by, message.get("reason") or "")
 
     def _refuse_big(self, size_bytes: int) -> None:
         connection = self._connection

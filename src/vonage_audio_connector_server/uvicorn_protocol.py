@@ -1,7 +1,7 @@
-"""uvicorn's WebSocket protocol class, which keeps from its log what doesn't belong there, and tells a lost connection.
+"""uvicorn's WebSocket protocol class, with a quieter log and true reports of how a connection ended.
 
-What doesn't belong there is a traceback for a text that is not UTF-8, which is the peer's fault, and the query of an
-address, which may hold a secret.
+Its log gets no traceback for a text that is not UTF-8, which is the peer's fault, no query of an address, which may
+hold a secret, and no error for a handshake that was answered with an HTTP status.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
+
+from .outcomes import CLOSED_BY_SERVER
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -29,8 +31,8 @@ class _WithoutQuery(logging.LoggerAdapter[logging.Logger]):
 class QuietSansIOProtocol(WebSocketsSansIOProtocol):
     """uvicorn's `websockets-sansio`; a text that is not UTF-8 closes with 1007 and one warning.
 
-    A connection that is lost without a close frame ends with 1006, and not with 1005 as one that was closed without
-    a code.
+    The disconnect message tells more than uvicorn's: a connection that is lost, or answers no ping, ends with 1006, and
+    one that uvicorn itself closes, because of what came, has `CLOSED_BY_SERVER`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -38,11 +40,38 @@ class QuietSansIOProtocol(WebSocketsSansIOProtocol):
         self.logger: Any = _WithoutQuery(self.logger, {})
         self.conn.debug = False  # or websockets would log headers and payloads at DEBUG
 
+    async def run_asgi(self) -> None:
+        """Run the application."""
+        app = self.app
+
+        async def answer(scope: Any, receive: Any, send: Any) -> None:
+            await app(scope, receive, send)
+            self.handshake_complete = self.handshake_complete or self.initial_response is not None
+
+        self.app = answer
+        await super().run_asgi()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
-        if self.handshake_complete and self.conn.close_rcvd is None and self.conn.close_sent is None:
-            self.queue.put_nowait({"type": "websocket.disconnect", "code": int(CloseCode.ABNORMAL_CLOSURE)})
+        if self.handshake_complete and self.conn.close_rcvd is None and not self.close_sent:
+            self._disconnect(CloseCode.ABNORMAL_CLOSURE, "")
         super().connection_lost(exc)
+
+    def keepalive_timeout(self) -> None:
+        """The peer has not answered a ping in time."""
+        self._disconnect(CloseCode.ABNORMAL_CLOSURE, "no answer to a ping")
+        super().keepalive_timeout()
+
+    def handle_parser_exception(self) -> None:
+        """What came breaks the protocol, and the connection is closed."""
+        assert self.conn.close_sent is not None
+        self._disconnect(self.conn.close_sent.code, self.conn.close_sent.reason, **{CLOSED_BY_SERVER: True})
+        super().handle_parser_exception()
+
+    def _disconnect(self, code: int, reason: str, **more: Any) -> None:
+        """Tell the application before uvicorn does; what comes after the first message of this kind is not read."""
+        message: Any = {"type": "websocket.disconnect", "code": int(code), "reason": reason, **more}
+        self.queue.put_nowait(message)
 
     def send_receive_event_to_app(self) -> None:
         """Hand a whole message to the application, unless it is a text that can't be decoded."""
