@@ -299,3 +299,33 @@ async def test_draining_refuses_new_ones_and_lets_the_said_end(anyio_backend: st
     with anyio.fail_after(5):
         await app(scope, receive, send)
     assert sent[0]["status"] == 503
+
+
+@on_both
+async def test_max_connections_holds_while_accepts_are_being_written(anyio_backend: str) -> None:
+    accepted = 0
+
+    async def slow_send(message: Any) -> None:
+        nonlocal accepted
+        await anyio.sleep(0.01)
+        accepted += message["type"] == "websocket.accept"
+
+    app = AudioConnector(max_connections=2)
+
+    async def enter() -> None:
+        coming = [{"type": "websocket.connect"}]
+
+        async def receive() -> Any:
+            if not coming:
+                await anyio.sleep(0.1)
+                return {"type": "websocket.disconnect", "code": 1000}
+            return coming.pop()
+
+        scope = {"type": "websocket", "path": "/", "query_string": b"", "headers": []}
+        await app(scope, receive, slow_send)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(6):
+            tasks.start_soon(enter)
+    assert accepted == 2
+    assert app.connections == 0

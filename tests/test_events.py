@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import anyio
 import pytest
 from conftest import FIRST_MESSAGE
 from test_threads import Socket
@@ -153,3 +154,25 @@ async def test_the_transport_is_noticed_from_the_first_audio_and_answers_take_it
     socket.say(JSON_AUDIO)  # it has spoken binary before: this is a text
     await socket.serve(on_connect)
     assert (len(socket.frames), socket.texts) == (1, [])
+
+
+async def test_a_handler_that_takes_itself_away_leaves_the_rest_to_an_iterator() -> None:
+    told: list[str] = []
+    texts = [f'{{"n":{number}}}' for number in range(5)]
+
+    async def on_connect(client: Client) -> None:
+        removed = anyio.Event()
+
+        async def on_message(message: str | bytes) -> None:
+            await anyio.sleep(0.02)  # the others come meanwhile
+            told.append(f"handler {message!r}")
+            client.set_handler()
+            removed.set()
+
+        client.set_handler(on_message=on_message)
+        await removed.wait()
+        async for message in client:
+            told.append(f"iterator {message!r}")  # noqa: PERF401
+
+    await call(on_connect, *texts)
+    assert told == [f"handler {FIRST_MESSAGE!r}", *(f"iterator {text!r}" for text in texts)]

@@ -336,3 +336,67 @@ async def test_a_call_that_lasts_too_long_is_closed() -> None:
     socket = await talk(on_connect, max_duration_s=90.0)
     assert ended == [pytest.approx(90.0, abs=0.001)]
     assert socket.sent[-1][1] == {"type": "websocket.close", "code": 1000, "reason": "max_duration_s"}
+
+
+async def test_a_drain_waits_for_a_socket_that_takes_nothing() -> None:
+    held_up = iter([0.0, 1.0])
+
+    async def on_connect(client: Client) -> None:
+        await client.wait_format()
+        started_s = anyio.current_time()
+        await client.send_audio_buffer(SECOND[:6_400], pad_last_frame=True)
+        await client.drain()
+        assert anyio.current_time() - started_s == pytest.approx(1.2, abs=0.03)
+        await client.disconnect()
+
+    socket = PlayedSocket(lambda: next(held_up, 0.0))
+    socket.say(FIRST_MESSAGE)
+    await socket.call(on_connect)
+    assert socket.peer.heard.count(1) == 6_400  # the goodbye was heard whole
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 24_000])
+async def test_waiting_for_audio_that_waits_for_the_format(rate_hz: int) -> None:
+    async def on_connect(client: Client) -> None:
+        started_s = anyio.current_time()
+        playback = await client.send_audio_buffer(b"\1\1" * rate_hz)
+        async with anyio.create_task_group() as tasks:
+
+            async def connect_late() -> None:
+                await anyio.sleep(0.5)
+                socket.say(FIRST_MESSAGE.replace("16000", str(rate_hz)))
+
+            tasks.start_soon(connect_late)
+            assert (await playback.wait()).heard_s == 1.0
+        assert anyio.current_time() - started_s == pytest.approx(1.5, abs=0.01)
+
+    socket = PlayedSocket()
+    await socket.call(on_connect)
+
+
+async def test_a_wait_that_was_cancelled_changes_nothing_for_the_next() -> None:
+    async def on_connect(client: Client) -> None:
+        await client.wait_format()
+        playback = await client.send_audio_buffer(SECOND)
+        with anyio.move_on_after(0.3):
+            await playback.wait(confirm=True)
+        started_s = anyio.current_time()
+        assert (await playback.wait(confirm=True)).evidence == "notify"
+        assert anyio.current_time() - started_s == pytest.approx(0.7, abs=0.03)
+
+    await talk(on_connect)
+
+
+async def test_a_program_that_has_fallen_silent_keeps_no_audio() -> None:
+    async def on_connect(client: Client) -> None:
+        await client.wait_format()
+        await client.send_audio_buffer(SECOND * 3, pad_last_frame=True)
+        await client.drain()
+        assert client._connection.session.out.has_history
+        socket.say(bytes(640))
+        await anyio.sleep(0.1)
+        assert not client._connection.session.out.has_history
+
+    socket = PlayedSocket()
+    socket.say(FIRST_MESSAGE)
+    await socket.call(on_connect)

@@ -372,3 +372,99 @@ async def test_a_blocked_owner_does_not_block_the_others_loop() -> None:
             assert sum(blocked_s <= at_s <= blocked_s + 0.5 for at_s in beats) >= 5
 
     await Socket().serve(on_connect, watchdog=False)
+
+
+@in_loops
+async def test_disconnect_from_elsewhere_returns_when_it_is_done(run: Callable[..., Any]) -> None:
+    async def on_connect(client: Client) -> None:
+        async def hang_up() -> None:
+            await client.disconnect(4_003)
+            await client.disconnect(4_004)  # does nothing
+
+        await elsewhere(run, hang_up)
+
+    socket = Socket()
+    await socket.serve(on_connect)
+    assert socket.closed == 4_003
+
+
+async def test_a_plain_thread_waits_with_result() -> None:
+    ended: list[Client] = []
+
+    def result_of(call: Any) -> Any:
+        return call.result(5)
+
+    def use(client: Client) -> None:
+        assert result_of(client.wait_format()) == AudioFormat(16_000)
+        playback = result_of(client.send_audio_buffer(b"\1\1" * 1_600, pad_last_frame=True))
+        result_of(client.drain())
+        assert result_of(playback.wait()).heard_s == 0.1
+        long = result_of(client.send_audio_buffer(b"\1\1" * 160_000))
+        result_of(client.disconnect())
+        assert result_of(long.wait()).interrupted
+        result_of(client.drain())
+        result_of(client.disconnect())
+
+    async def on_connect(client: Client) -> None:
+        ended.append(client)
+        await anyio.to_thread.run_sync(use, client)
+
+    await Socket().serve(on_connect)
+    (client,) = ended
+    assert client.stats().dropped_out_s > 9  # on both, and after the end
+
+
+async def test_handlers_that_are_set_one_by_one_in_a_thread_all_stay() -> None:
+    told: list[object] = []
+
+    def use(client: Client) -> None:
+        client.on_message = told.append
+        client.on_disconnect = lambda: told.append("gone")
+        client.on_error = told.append
+        with pytest.raises(AudioConnectorConfigError, match="on_error must be a function"):
+            client.on_error = "print"  # type: ignore[assignment]
+
+    async def on_connect(client: Client) -> None:
+        await anyio.to_thread.run_sync(use, client)
+        await anyio.wait_all_tasks_blocked()
+        assert client.on_message == told.append
+
+    await Socket().serve(on_connect)
+    assert told == [FIRST_MESSAGE, "gone"]
+
+
+async def test_a_call_while_the_connection_is_being_cancelled_is_refused_and_harms_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vonage_audio_connector_server.connection.CLOSE_S", 0.2)
+    errors: list[Exception] = []
+    socket = Socket()
+    closing = anyio.Event()
+
+    async def blocked(message: Any) -> None:
+        if message["type"] != "websocket.accept":
+            closing.set()
+            await anyio.sleep_forever()
+
+    async def on_connect(client: Client) -> None:
+        clients.append(client)
+
+    def use(client: Client) -> None:
+        try:
+            asyncio.run(_coroutine(lambda: client.send_audio_buffer(bytes(640))))
+        except AudioConnectorClosedError as exc:
+            errors.append(exc)
+
+    clients: list[Client] = []
+    app = AudioConnector(on_connect, watchdog=False)
+    with socket._to_app, socket._receive:
+        async with anyio.create_task_group() as server:
+            server.start_soon(app, SCOPE, socket._receive.receive, blocked)
+            while not clients:  # noqa: ASYNC110 (it tells nobody)
+                await anyio.sleep(0.001)
+            async with anyio.create_task_group() as users:
+                server.cancel_scope.cancel()
+                users.cancel_scope.shield = True
+                await closing.wait()
+                users.start_soon(anyio.to_thread.run_sync, use, clients[0])
+    assert len(errors) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from urllib.parse import quote
 
@@ -94,6 +94,7 @@ class AudioConnector:
             watchdog=watchdog,
         )
         self._live: set[Connection] = set()
+        self._places = 0  # those that are being served, and those that are being let in
         self._draining = False
         self._all_gone: anyio.Event | None = None
         self._router = Router([WebSocketRoute("/{path:path}", _Endpoint(self))], lifespan=self.lifespan)
@@ -101,7 +102,7 @@ class AudioConnector:
     @property
     def connections(self) -> int:
         """How many connections are being served now."""
-        return len(self._live)
+        return self._places
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a WebSocket, the lifespan, or an HTTP request, which is answered with 404."""
@@ -129,7 +130,7 @@ class AudioConnector:
 
     async def wait_idle(self) -> None:
         """Wait until no connection is being served."""
-        while self._live:
+        while self._places:
             self._all_gone = self._all_gone or anyio.Event()
             await self._all_gone.wait()
 
@@ -153,24 +154,35 @@ class AudioConnector:
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (await receive())["type"] != "websocket.connect":
             return  # the peer went away before the handshake
-        connection_id = uuid.uuid4().hex
-        info = _data(scope, connection_id)
+        info = _data(scope, uuid.uuid4().hex)
         refused = self._full()
         if refused is None and self.config.authorize is not None:
             mask_query(scope, self.config.authorize)
             refused = await ask(self.config.authorize, info) or self._full()
-        try:
-            if refused is not None:
-                level = (
-                    logging.DEBUG if refused.status == FORBIDDEN else logging.INFO
-                )  # authorize has told, if it wants
-                logger.log(level, "connection %s: refused with HTTP %d, %s", connection_id, *refused)
+        if refused is not None:
+            level = logging.DEBUG if refused.status == FORBIDDEN else logging.INFO  # authorize has told, if it wants
+            logger.log(level, "connection %s: refused with HTTP %d, %s", info.id, *refused)
+            with suppress(OSError):  # the peer went away
                 await refuse(scope, send, refused)
-                return
+            return
+        self._places += 1
+        try:
+            await self._enter(receive, send, info)
+        finally:
+            self._places -= 1
+            if not self._places and self._all_gone is not None:
+                self._all_gone.set()
+                self._all_gone = None
+
+    async def _enter(self, receive: Receive, send: Send, info: AudioConnectorConnectionData) -> None:
+        try:
             await send({"type": "websocket.accept"})
+            if self._draining:  # since the accept began
+                await send({"type": "websocket.close", "code": RESTART, "reason": "server stops"})
+                return
         except OSError:
             return  # the peer went away during the handshake: no connection, nothing to tell
-        connection = Connection(receive, send, self.config, connection_id)
+        connection = Connection(receive, send, self.config, info.id)
         client = Client(connection, info)
         on_connect = self.config.on_connect or _ignore
         self._live.add(connection)
@@ -178,16 +190,13 @@ class AudioConnector:
             await connection.run(partial(on_connect, client))
         finally:
             self._live.discard(connection)
-            if not self._live and self._all_gone is not None:
-                self._all_gone.set()
-                self._all_gone = None
 
     def _full(self) -> Refusal | None:
         """Why nobody is let in now, whoever it is."""
         if self._draining:
             return Refusal(503, "the server is stopping")
         limit = self.config.max_connections
-        if limit is not None and len(self._live) >= limit:
+        if limit is not None and self._places >= limit:
             return Refusal(503, f"all {limit} connections are taken")
         return None
 

@@ -45,8 +45,8 @@ class _HandlerAttribute:
         return handler
 
     def __set__(self, client: Client, handler: Handler | None) -> None:
-        handlers = client._connection.reader.handlers
-        client.set_handler(**{name: getattr(handlers, name) for name in handlers.__slots__} | {self._name: handler})
+        client._check_handler(self._name, handler)
+        client._post(client._connection.change_handler, self._name, handler)
 
 
 class Client:
@@ -101,13 +101,8 @@ class Client:
         handlers = {"on_message": on_message, "on_disconnect": on_disconnect, "on_error": on_error}
         handlers |= {"on_audio": on_audio, "on_event": on_event}
         for name, handler in handlers.items():
-            if handler is not None and not callable(handler):
-                raise AudioConnectorConfigError(f"{name} must be a function or None, not {handler!r}")
+            self._check_handler(name, handler)
         chosen = Handlers(**handlers)
-        if chosen.listener is not None and self._connection.reader.is_awaited:
-            raise AudioConnectorConfigError(
-                "messages are taken by 'async for' already: set only on_disconnect, on_error"
-            )
         self._post(self._connection.take_handlers, chosen)
 
     def __aiter__(self) -> AsyncIterator[Message]:
@@ -274,10 +269,9 @@ class Client:
             raise AudioConnectorConfigError(f"reason can't be written as UTF-8: {exc.reason}") from exc
         if not is_short:
             raise AudioConnectorConfigError("reason must be at most 123 bytes long in UTF-8")
-        try:
+        if get_ident() == self._thread_id:
             return self._act(self._connection.close, code, reason)
-        except AudioConnectorClosedError:  # it has ended, together with the event loop that it lived in
-            return Done(_nothing)
+        return at_home(self._connection, self._close, code, reason)
 
     def set_buffer_timing(self, active_seconds: float | None = None) -> None:
         """Set how far ahead of real time audio is sent, from now on.
@@ -334,6 +328,15 @@ class Client:
 
     # Inside
 
+    def _check_handler(self, name: str, handler: object) -> None:
+        if handler is not None and not callable(handler):
+            raise AudioConnectorConfigError(f"{name} must be a function or None, not {handler!r}")
+        takes_messages = handler is not None and name not in ("on_disconnect", "on_error")
+        if takes_messages and self._connection.reader.is_awaited:
+            raise AudioConnectorConfigError(
+                f"messages are taken by 'async for' already: set only on_disconnect and on_error, not {name}"
+            )
+
     async def _send_json(self, data: object) -> None:
         try:
             await self._connection.send_text(encode_packet(data))
@@ -352,6 +355,10 @@ class Client:
             await self._connection.writer.let_turn()  # a loop that tries for ever must not hold up all other calls
             raise
         return Playback(self._connection, mark)
+
+    async def _close(self, code: int, reason: str) -> None:
+        if self._connection.ended_s is None:
+            await self._act_and_write(self._connection.close, code, reason)
 
     def _act(self, function: Callable[..., T], *args: object) -> Awaitable[T]:
         """Do it now; what is returned waits until it is on the wire."""
@@ -399,10 +406,6 @@ class _Messages(AsyncIterator[T], Generic[T]):
 
 def _as_message(item: Item) -> Message:
     return item if isinstance(item, bytes) else item.text
-
-
-async def _nothing() -> None:
-    """Nothing is left to be done."""
 
 
 _CLOSE_CODES = frozenset({1000, 1001, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})  # RFC 6455, IANA

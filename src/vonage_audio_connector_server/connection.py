@@ -10,6 +10,7 @@ import logging
 import math
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from functools import partial
 from threading import get_ident
 from typing import Any
@@ -25,7 +26,7 @@ from .home import Home
 from .inbox import Item
 from .models import AudioFormat, ConnectionStats
 from .outcomes import ClosedBy, CloseReport, FlushResult, PlaybackResult
-from .reader import RESTART, Handlers, Reader
+from .reader import RESTART, Handler, Handlers, Reader
 from .watchdog import Watchdog, watch
 from .writer import ABNORMAL, ASGIMessage, Writer, backend_clock
 
@@ -45,6 +46,7 @@ CONFIRM_S = 1.0
 
 NORMAL = 1000  # RFC 6455 §7.4
 
+_EARLY_S = 0.1  # how often who waits for audio looks whether the format has been assumed
 _SOON_S = 0.001  # waits for audio are no shorter, so that rounding can't make them spin
 
 
@@ -112,7 +114,7 @@ class Connection:
             grace_s = CANCELLED_GRACE_S
             raise
         finally:
-            self.tasks = self.writer.tasks = None
+            self.tasks = self.writer.tasks = self.home.tasks = None
             await self._finish(grace_s)
 
     async def retire(self) -> None:
@@ -123,13 +125,20 @@ class Connection:
     # For the client, in the connection's own event loop
 
     @property
+    def turn_s(self) -> float:
+        """How long a turn of the event loop lasts now, as far as that is known."""
+        return 0.0 if self._watchdog is None else self._watchdog.turn_s
+
+    @property
     def is_open(self) -> bool:
         """Whether anything can still be sent."""
         return self.ended_s is None and self.writer.closing is None
 
     def now_s(self) -> float:
         """The time on the connection's clock, in any thread: trio's clock can't be read in others."""
-        return self.clock() if get_ident() == self.home.thread_id else time.monotonic() - self._offset_s
+        if self.ended_s is None and get_ident() == self.home.thread_id:
+            return self.clock()
+        return time.monotonic() - self._offset_s
 
     def check_open(self) -> None:
         """Raise `AudioConnectorClosedError` where nothing can be sent any more."""
@@ -198,6 +207,10 @@ class Connection:
         if not self._finished:
             self.reader.take_handlers(handlers)
 
+    def change_handler(self, name: str, handler: Handler | None) -> None:
+        """Set one handler, and leave the others."""
+        self.take_handlers(replace(self.reader.handlers, **{name: handler}))
+
     def put_back(self, item: Item | None) -> None:
         """Undo a `next_item` that nobody got."""
         if item is not None:
@@ -215,41 +228,45 @@ class Connection:
                 await self.wait_news()
             finally:
                 reader.is_awaited = False
-        await self.writer.let_turn()  # a backlog must not hold up the loop
+        if self.ended_s is None:
+            await self.writer.let_turn()  # a backlog must not hold up the loop
         return inbox.take() if inbox else await self.next_item()
 
     async def wait_format(self) -> AudioFormat:
         """Wait until the audio format is known; one second after the accept it is assumed."""
-        with anyio.move_on_after(self.session.format_due_s - self.clock()):
-            while self.session.audio_format is None and self.is_open:
-                await self.wait_news()
+        if self.session.audio_format is None and self.is_open:
+            with anyio.move_on_after(self.session.format_due_s - self.clock()):
+                while self.session.audio_format is None and self.is_open:
+                    await self.wait_news()
         return self.session.assume_format()
 
     def set_lead(self, lead_s: float) -> None:
         """Set how far ahead of real time audio is sent."""
         self.session.lead_s = lead_s
-        self.writer.play_from(self.clock())
+        if self.ended_s is None:
+            self.writer.play_from(self.clock())
 
     async def drain(self) -> None:
         """Wait until all that is queued has been heard, or can't be any more."""
         session = self.session
-        while self.is_open and (left_s := session.queued_s + session.out.ahead_s(self.clock())):
+        while self.is_open and (left_s := session.queued_s + session.out.unheard_s(self.clock())):
             await self._wait_heard(left_s)
 
     async def wait_played(self, mark: Mark, confirm: bool) -> PlaybackResult:
         """Wait until `mark` has been heard, or won't be any more. `confirm`: ask the router, too."""
         session = self.session
-        out, ledger, rate_hz = session.out, session.out.ledger, session.out.pacer.rate_hz
+        out, ledger = session.out, session.out.ledger
         if confirm and self.is_open:
             session.confirm(mark)
             self.writer.play_from(self.clock())
-        try:
-            while not mark.acknowledged and not ledger.is_over(mark, heard := out.heard_wire(self.clock())):
-                await self._wait_heard((ledger.wire_of(mark.end) - heard) / rate_hz)
+        while not mark.acknowledged and not ledger.is_over(mark, heard := out.heard_wire(self.now_s())):
+            early = session.audio_format is None  # then nobody knows how long it lasts
+            left_s = _EARLY_S if early else (ledger.wire_of(mark.end) - heard) / out.pacer.rate_hz
+            await self._wait_heard(left_s)
+        if confirm and mark.acknowledged is False and mark.epoch is ledger.epoch:
             with anyio.move_on_after(CONFIRM_S):
                 while mark.acknowledged is False and mark.epoch is ledger.epoch:
                     await self.wait_news()
-        finally:
             session.forget(mark)
         return self.played(mark)
 
@@ -323,7 +340,11 @@ class Connection:
         self.stop_if_over()
 
     async def _limit(self, max_duration_s: float) -> None:
-        await anyio.sleep(self.started_s + max_duration_s - self.clock())
+        with anyio.move_on_after(max_duration_s):
+            while self.ended_s is None:  # a task that ends by itself leaves no cycle of references behind
+                await self.wait_news()
+        if self.ended_s is not None:
+            return
         logger.warning("connection %s: closed, because it lasted max_duration_s=%g", self.id, max_duration_s)
         self.close(NORMAL, "max_duration_s", by="library")
 

@@ -124,6 +124,8 @@ class Home:
         relieved = False
         while not relieved:
             while not self._jobs:
+                if self._ended is not None:
+                    return  # rather than by a cancellation, which leaves a cycle of references behind
                 self._news = anyio.Event()
                 await self._news.wait()
             relieved = await self._do(*self._jobs.popleft(), tasks)
@@ -140,6 +142,8 @@ class Home:
             self._ended = message
             self.tasks = None
             self._jobs.clear()
+            if self._news is not None and get_ident() == self.thread_id:
+                self._news.set()
             for answer in list(self._answers):
                 answer.fail(AudioConnectorClosedError(message))  # one each: a raised error has a traceback of its own
 
@@ -235,11 +239,15 @@ class Away(Acted[T]):
         try:
             if not answer.done():
                 done = anyio.Event()
-                soon = _poster()
+                soon, home = _poster(), self._home
 
-                def tell(_: Future[T]) -> None:
-                    with suppress(RuntimeError):  # the loop of who waits may be gone by then
+                def tell(answer: Future[T]) -> None:
+                    try:
                         soon(done.set)
+                    except RuntimeError:  # the loop of who waits is gone
+                        on_lost = answer.on_lost if isinstance(answer, _Answer) else None
+                        if on_lost is not None and not answer.cancelled() and answer.exception() is None:
+                            home._post(on_lost, answer.result())
 
                 answer.add_done_callback(tell)
                 try:

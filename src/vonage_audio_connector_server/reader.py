@@ -84,6 +84,7 @@ class Reader:
         self._caught_up_s = connection.clock()  # when all that came had been read
         self._backlog_s = 0.0  # seconds of audio that were read since
         self._busy_lag_s = 0.0  # how far that was behind
+        self._asked_s = self._caught_up_s  # when a message was last asked for
         self._lag_told = False  # in this episode
 
     # Reading
@@ -92,7 +93,7 @@ class Reader:
         """Read until the connection ends, or another task reads on."""
         connection, session, writer = self._connection, self._connection.session, self._connection.writer
         while connection.ended_s is None:
-            asked_s = connection.clock()
+            self._asked_s = asked_s = connection.clock()
             step = FirstStep(self._receive())
             if step.finished:
                 message = step.result
@@ -120,7 +121,10 @@ class Reader:
                         self._refuse_big(text_bytes(text))
                         continue
                     item = self._read_text(text)
-                if now_s - asked_s > IDLE_S:
+                waited_s = now_s - asked_s
+                if session.out.has_history:
+                    session.out.forget_heard(now_s)
+                if waited_s > IDLE_S and waited_s > IDLE_S + 2 * connection.turn_s:
                     self._caught_up_s, self._backlog_s, self._busy_lag_s = now_s, 0.0, 0.0
                 else:
                     self._behind(item, now_s)
@@ -132,6 +136,8 @@ class Reader:
     def lag_s(self, now_s: float) -> float:
         """How far behind real time the program is with what came."""
         since_s = self.inbox.since_s
+        if not self.is_handling and now_s - self._asked_s > LAG_S:
+            self._busy_lag_s = 0.0  # it waits for a message, and none is there
         return max(self._busy_lag_s, 0.0 if since_s is None else now_s - since_s)
 
     def _read_text(self, text: str) -> Item:
@@ -147,6 +153,10 @@ class Reader:
         return event
 
     def _gone(self, message: ASGIMessage) -> None:
+        closing = self._connection.writer.closing
+        if closing is not None:  # ours came first; some servers tell of the end before `send` returns
+            self._connection.end(*closing)
+            return
         code = message.get("code") or NO_STATUS
         by: ClosedBy = "session"
         if code == ABNORMAL:
@@ -240,10 +250,10 @@ class Reader:
                     await self._call(handlers.on_audio, item)
                 elif not is_audio and handlers.on_event is not None:
                     await self._call(handlers.on_event, item)
-                if not self.inbox:
+                if not self.inbox or self.handlers.listener is None:
                     break
                 await self._connection.writer.let_turn()  # a backlog must not hold up the loop
-                if not self.inbox:  # closed meanwhile
+                if not self.inbox or self.handlers.listener is None:  # closed, or removed, meanwhile
                     break
                 item = self.inbox.take()
             if self._busy_lag_s < LAG_S / 2:

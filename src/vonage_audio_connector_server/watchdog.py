@@ -88,6 +88,7 @@ class Watchdog:
 
     def __init__(self, loop: Any) -> None:
         self.watching = 0
+        self.turn_s = 0.0  # how long the loop took to answer lately, which is how long a turn of it lasts
         self._loop = loop
         self._post: Callable[[Callable[[], None]], object] = getattr(loop, "call_soon_threadsafe", None) or (
             loop.run_sync_soon
@@ -148,6 +149,7 @@ class Watchdog:
         if since_s is not None:
             episodes = (*episodes[1 - KEPT :], (since_s, now_s))
             blocked_s += now_s - since_s
+        self.turn_s = max(now_s - self._asked.since_s, 0.8 * self.turn_s)
         self._turned = _Turned(self._asked.number, now_s, episodes, blocked_s)
 
     # The thread

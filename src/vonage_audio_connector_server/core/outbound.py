@@ -23,6 +23,8 @@ REMAINDER_WAIT_S = 0.2
 MAX_REWIND_S = 1.0
 """How far a pause can be rewound: 32 kB a connection at 16 kHz, kept while it speaks."""
 
+_TRIMS_A_SECOND = 2
+
 _AHEAD_S = REMAINDER_WAIT_S / 2  # a source this far ahead of the listener is not live
 _REMAINDER_MARGIN_S = MIN_LEAD_S  # two frames: a remainder that is sent at the moment of its turn is heard too late
 
@@ -218,6 +220,10 @@ class Outbound:
         """Seconds of audio that went out and can't have been heard yet."""
         return max(0.0, self.pacer.position_s - now_s)
 
+    def unheard_s(self, now_s: float) -> float:
+        """Seconds of audio that went out and was not heard, what a blocked socket has not taken included."""
+        return (self.pacer.total_samples - self.heard_wire(now_s)) / self.pacer.rate_hz
+
     def heard_wire(self, now_s: float) -> int:
         """How much of the wire line has been heard."""
         return self.pacer.heard_samples(now_s)
@@ -276,7 +282,8 @@ class Outbound:
             self.gaps.dry(dry_s, now_s, self._audio_since_s)
         self._sent_at_s = now_s
         self._history_samples += samples
-        self._trim_history(now_s)
+        if self._history_samples * _TRIMS_A_SECOND > self.pacer.rate_hz:  # not for every frame of an echo
+            self._trim_history(now_s)
 
     def _release_notices(self, sent_wire: int) -> None:
         while self._notices and self._notices[0][0] <= sent_wire:
@@ -303,6 +310,16 @@ class Outbound:
         history = self._history
         while history and self._history_samples - len(history[0]) // SAMPLE_BYTES >= keep_samples:
             self._history_samples -= len(history.popleft()) // SAMPLE_BYTES
+
+    @property
+    def has_history(self) -> bool:
+        """Whether frames are kept that went out."""
+        return bool(self._history)
+
+    def forget_heard(self, now_s: float) -> None:
+        """Forget the history once all of it has been heard and nothing waits: a silent program keeps nothing."""
+        if not self.paused and not self._frames and self.pacer.position_s <= now_s:
+            self._forget_history()
 
     def _forget_history(self) -> None:
         self._history.clear()

@@ -254,6 +254,7 @@ class Session:
     def forget(self, mark: Mark) -> None:
         """Nobody waits for the acknowledgement any more."""
         self._awaited = {number: awaited for number, awaited in self._awaited.items() if awaited is not mark}
+        mark.acknowledged = mark.acknowledged or None
 
     def clear(self, now_s: float) -> FlushResult:
         """The barge-in, in one step: drop all queued audio, forget the schedule, send the clear commands.
@@ -386,6 +387,8 @@ class Session:
             early, self._early, self._early_bytes = self._early, [], 0
             for pcm, frame_ms, end in early:
                 self.out.push(pcm, self._early_at_s, frame_ms, end=end)
+            if self._when_full == "drop_oldest" and self.is_full:
+                self.out.drop_oldest(self._max_queued_bytes, self._early_at_s)
             notices, self._early_notices = self._early_notices, []
             for taken, text in notices:
                 self.out.notify(text, self.out.ledger.wire_of(taken))
