@@ -443,3 +443,20 @@ def test_the_line_named_is_the_users(stack: str, named: str) -> None:
 
 def split(names: str) -> list[str]:
     return [name for name in names.split(", ") if name]
+
+
+@pytest.mark.anyio
+async def test_a_turn_of_many_short_steps_is_not_blamed_on_one_of_them(told: Told) -> None:
+    watchdog = watch()
+
+    async def short() -> None:
+        time.sleep(0.004)  # noqa: ASYNC251 (it is what holds the loop)
+
+    await anyio.sleep(2 * POLL_S)
+    async with anyio.create_task_group() as tasks:
+        for _ in range(100):
+            tasks.start_soon(short)
+    message = (await next_line(told.blocks)).getMessage()
+    assert "many steps, of which none is long; one of them is " in message
+    assert "short" in message
+    watchdog.release()

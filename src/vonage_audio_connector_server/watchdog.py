@@ -100,9 +100,8 @@ class Watchdog:
         self._below: frozenset[CodeType] = frozenset(frame.f_code for frame in frames)
         self._asked = _Asked(0, 0.0, told=False)
         self._turned = _Turned(0, 0.0, (), 0.0)
-        self._look_s = (
-            0.0  # when the thread meant to look; counted from its last look, because it may be held up anywhere
-        )
+        self._look_s = 0.0  # when the thread meant to look, from its last look on: it may be held up anywhere
+        self._root: FrameType | None = None  # what the loop was in at the last look
         self._stop = threading.Event()
 
     # For connections
@@ -183,6 +182,7 @@ class Watchdog:
         """Ask the loop for an answer; tells whether it can still give one."""
         now_s = time.monotonic()
         self._look_s = now_s + POLL_S
+        self._root = None
         self._asked = _Asked(self._asked.number + 1, now_s, told=False)
         try:
             self._post(self._answer)
@@ -197,21 +197,26 @@ class Watchdog:
         late_s = now_s - self._look_s
         self._look_s = now_s + POLL_S
         if asked.told:
-            pass  # it goes on
-        elif late_s > LATE_S:
+            return  # it goes on
+        if late_s > LATE_S:
             # A suspended process, a machine that has too much to do, or a C function that keeps the interpreter.
             logger.debug("the watchdog of the event loop woke %.2f s late: it counts anew", late_s)
             self._asked = asked._replace(since_s=now_s)
-        elif now_s - asked.since_s > BLOCKED_S:
-            held_by = _holder(sys._current_frames().get(self._thread_id), self._below)
+            return
+        innermost = sys._current_frames().get(self._thread_id)
+        last_root, self._root = self._root, _root(innermost, self._below)
+        if now_s - asked.since_s > BLOCKED_S:
+            held_by = _holder(innermost, self._below)
             if held_by is None:
                 logger.debug("the event loop waits for a processor or the interpreter, nothing holds it")
                 self._asked = asked._replace(since_s=now_s)
             elif self._owes_answer():
                 self._asked = asked._replace(told=True)  # before the log, which may make us wait
+                is_one = last_root in (None, self._root)  # at both looks: else it would be blamed for many others
                 logger.warning(
-                    "the event loop is blocked, for %.2f s so far, by %s: nothing else runs, so let a thread do it",
+                    "the event loop is blocked, for %.2f s so far, by %s%s: nothing else runs, so let a thread do it",
                     now_s - asked.since_s,
+                    "" if is_one else "many steps, of which none is long; one of them is ",
                     held_by,
                 )
 
@@ -248,6 +253,16 @@ def _origin(code: CodeType) -> str:
     if any(folder in file for folder in _INSTALLED):
         return "installed"
     return "standard" if file.startswith(_STANDARD) else "user"
+
+
+def _root(innermost: FrameType | None, below: frozenset[CodeType]) -> FrameType | None:
+    """What the loop called; None where that is nothing."""
+    root = None
+    for frame in _frames(innermost):
+        if frame.f_code in below:
+            break
+        root = frame
+    return root
 
 
 def _holder(innermost: FrameType | None, below: frozenset[CodeType]) -> str | None:
