@@ -191,6 +191,7 @@ async def test_a_call_begins_when_the_one_before_has_come_to_its_first_wait(home
     assert begun == list(range(1_000))
 
 
+@pytest.mark.slow
 def test_fifty_threads_call_a_thousand_times_each(home: Home) -> None:
     """Nothing is lost, nothing is done twice, and the order is that of each thread."""
     begun: dict[int, list[int]] = {thread: [] for thread in range(50)}

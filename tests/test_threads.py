@@ -97,6 +97,7 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("fast")
 async def test_fifty_threads_send_to_ten_connections() -> None:
     threads, frames, connections = 50, 1_000, 10

@@ -24,6 +24,7 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.mark.slow
 def test_ten_thousand_tokens_open_one_connection_each_whatever_races() -> None:
     store = MemoryReplayStore()
     door = OneTimeTokens(KEY, ttl_s=3600, store=store)
