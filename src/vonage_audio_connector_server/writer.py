@@ -165,14 +165,17 @@ class Writer:
         self._writing = True
         action: Action = Idle()
         try:
-            while not self.ended and type(action := self._session.poll(now_s := self._clock())) is Send:
-                payloads = action.payloads
+            while not self.ended:
+                if self._blocked is not None:  # a cancelled caller began it: until it is done nothing is written
+                    await self._blocked.wait()
+                    continue
+                action = self._session.poll(now_s := self._clock())
+                if type(action) is not Send:
+                    break
                 self.last_s = now_s
-                while payloads and not self.ended:
-                    if self._blocked is not None:
-                        await self._blocked.wait()
-                    else:
-                        await self._deliver(self._message(payloads.popleft()))
+                payloads = action.payloads
+                while payloads and not self.ended and self._blocked is None:
+                    await self._deliver(self._message(payloads.popleft()))
             if self.closing is not None and not self.ended:
                 await self.close(*self.closing)
         except BaseException:  # a cancelled caller
