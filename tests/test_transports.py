@@ -22,7 +22,7 @@ from vonage_audio_connector_server import (
 from vonage_audio_connector_server.simulator import SimulationReport, simulate
 from vonage_audio_connector_server.simulator.wav import read_wav
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 SPEECH = Path(__file__).parent.parent / "examples" / "audio" / "librivox-2.wav"
 NAMED = JSONTransport("from_session", "to_session", {"kind": "answer"})
