@@ -329,3 +329,13 @@ async def test_max_connections_holds_while_accepts_are_being_written(anyio_backe
             tasks.start_soon(enter)
     assert accepted == 2
     assert app.connections == 0
+
+
+async def test_an_authorize_that_waited_for_a_cancelled_task_refuses() -> None:
+    async def authorize(info: AudioConnectorConnectionData) -> bool:
+        lookup = asyncio.create_task(asyncio.sleep(60, result=True))
+        lookup.cancel()
+        return await lookup
+
+    async with serving(authorize=authorize) as handle:
+        assert await knock(handle) == 500

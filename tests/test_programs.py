@@ -51,15 +51,3 @@ async def test_a_coroutine_that_blocks_the_loop_and_never_sleeps() -> None:
     assert SPEECH in reports[0].heard  # every sample of it, in one piece
     assert SPEECH[: RATE_HZ // 2] in reports[1].heard
     assert program.returncode == 0
-
-
-async def test_the_example_of_a_moved_program() -> None:
-    port = free_port()
-    with running(str(EXAMPLES / "moved.py"), port=port) as program:
-        report = await call(port, 1.0)
-        assert program.stdout is not None
-        assert program.stdout.readline() == "Server started.\n"
-        assert program.stdout.readline() == "Client connected to /\n"
-    assert report.ok
-    assert report.outcome == "answered"
-    assert report.frames_heard > 40

@@ -40,7 +40,9 @@ class _HandlerAttribute:
     def __set_name__(self, owner: type, name: str) -> None:
         self._name = name
 
-    def __get__(self, client: Client, owner: type) -> Handler | None:
+    def __get__(self, client: Client | None, owner: type) -> Any:
+        if client is None:  # on the class
+            return self
         handler: Handler | None = getattr(client._connection.reader.handlers, self._name)
         return handler
 

@@ -15,6 +15,7 @@ from starlette.types import Scope, Send
 
 from .config import Authorize
 from .models import AudioConnectorConnectionData
+from .stepping import is_being_cancelled
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -41,7 +42,12 @@ async def ask(authorize: Authorize, info: AudioConnectorConnectionData) -> Refus
             if inspect.isawaitable(allowed):
                 allowed = await allowed
             return None if allowed else Refusal(FORBIDDEN, "authorize said no")
-    except Exception:
+    except anyio.get_cancelled_exc_class():
+        if is_being_cancelled():
+            raise
+        logger.exception("authorize waited for a task that was cancelled: the connection is refused with HTTP 500")
+        return Refusal(500, "authorize failed")
+    except Exception:  # user code may raise anything, and strangers must not profit from it
         logger.exception("authorize failed: the connection is refused with HTTP 500")
         return Refusal(500, "authorize failed")
     logger.warning("authorize took more than %g s: the connection is refused with HTTP 503", AUTHORIZE_S)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any, Generic, TypeVar
 
@@ -91,8 +92,9 @@ class Acted(Coroutine[Any, Any, T], Generic[T]):
     def __init__(self) -> None:
         self._coroutine: Coroutine[Any, Any, T] | None = None
 
+    @abstractmethod
     def _wait(self) -> Coroutine[Any, Any, T]:
-        raise NotImplementedError
+        """The wait itself; called when it is awaited."""
 
     def __await__(self) -> Generator[Any, Any, T]:
         """Wait for the result."""

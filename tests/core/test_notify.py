@@ -346,3 +346,13 @@ def test_a_mark_that_is_forgotten_is_not_acknowledged() -> None:
     session.receive_text(answer(1))
     session.receive_text(answer(2))
     assert [mark.acknowledged for mark in marks] == [None, True]
+
+
+def test_what_was_answered_or_ended_leaves_nothing_behind() -> None:
+    session = make_session()
+    for number in range(500):  # an hour in which nothing, or next to nothing, is said
+        session.notify(number)
+        session.queue_audio(b"", number * 7.0, end=True)
+        write(session, number * 7.0)
+    assert len(session.out._notices._told) <= 1
+    assert len(session.out._ends) <= 1

@@ -6,15 +6,14 @@ was heard. `history` holds the last frames that went out, so that a pause can ta
 
 from __future__ import annotations
 
-from bisect import insort
 from collections import deque
 from itertools import takewhile
-from operator import itemgetter
 
 from ..models import FRAME_MS, SAMPLE_BYTES
 from .framing import Framer
 from .gaps import Blocked, Gaps
 from .ledger import Ledger, Mark
+from .notices import Notices
 from .pacing import MIN_LEAD_S, Pacer
 
 REMAINDER_WAIT_S = 0.2
@@ -23,7 +22,7 @@ REMAINDER_WAIT_S = 0.2
 MAX_REWIND_S = 1.0
 """How far a pause can be rewound: 32 kB a connection at 16 kHz, kept while it speaks."""
 
-_TRIMS_A_SECOND = 2
+_TRIMS_A_SECOND = 2  # and not one for every frame of an echo
 
 _AHEAD_S = REMAINDER_WAIT_S / 2  # a source this far ahead of the listener is not live
 _REMAINDER_MARGIN_S = MIN_LEAD_S  # two frames: a remainder that is sent at the moment of its turn is heard too late
@@ -53,7 +52,6 @@ class Outbound:
         "_queued_at_s",
         "_repeated",
         "_sent_at_s",
-        "_told",
         "bytes_out",
         "frames_out",
         "gaps",
@@ -76,8 +74,7 @@ class Outbound:
         self._frames: deque[bytes] = deque()
         self._history: deque[bytes] = deque()
         self._history_samples = 0
-        self._notices: list[tuple[int, str]] = []  # (once so much of the wire line went out, this text follows)
-        self._told: list[tuple[int, str]] = []  # those that went out behind audio that was not heard yet
+        self._notices = Notices()
         self._marks: deque[Mark] = deque()  # calls that wait, where the oldest may be taken out of a full queue
         self._frame_ms = FRAME_MS  # of the audio that was last queued
         self._queued_at_s = now_s  # when it was
@@ -100,7 +97,8 @@ class Outbound:
         self.ledger.pushed(len(pcm) // SAMPLE_BYTES)
         if end:
             self._pad(now_s)
-            self._ends.append(self.ledger.wire)
+            if not self._ends or self._ends[-1] != self.ledger.wire:
+                self._ends.append(self.ledger.wire)
         if pcm:
             self._live = self.ahead_s(now_s) + self.seconds(self.queued_bytes) < _AHEAD_S
 
@@ -113,8 +111,8 @@ class Outbound:
 
     def notify(self, text: str, wire: int) -> None:
         """Send a text right behind the audio that ends at `wire`."""
-        insort(self._notices, (wire, text), key=itemgetter(0))
-        self._release_notices(self.pacer.total_samples)
+        self._notices.add(wire, text)
+        self.outbox.extend(self._notices.take(self.pacer.total_samples))
 
     # What is taken out again
 
@@ -152,8 +150,8 @@ class Outbound:
         for mark in takewhile(lambda mark: mark.start < end, self._marks):
             mark.lose(start, end)
         self._ends = deque(max(min(end, sent_wire), end - samples) for end in self._ends)
-        self._notices = [(max(sent_wire, wire - samples), text) for wire, text in self._notices]
-        self._release_notices(sent_wire)
+        self._notices.shorten(sent_wire, samples)
+        self.outbox.extend(self._notices.take(sent_wire))
         return removed_bytes
 
     def change_rate(self, rate_hz: int) -> None:
@@ -191,6 +189,8 @@ class Outbound:
 
     def next_s(self, now_s: float) -> float | None:
         """When the next audio is due; None where none waits. What is due by now has moved to the outbox."""
+        if self._notices.are_told:
+            self._notices.heard(self.heard_wire(now_s))
         if self.paused:
             return None
         if self._frames or (self._framer.remainder_bytes and now_s >= self._remainder_due_s()):
@@ -259,7 +259,7 @@ class Outbound:
             return
         if not self._frames:  # only the remainder is left, and nobody brought the rest in time
             self._pad(now_s)
-        frames, outbox, history = self._frames, self.outbox, self._history
+        frames, outbox, history, notices = self._frames, self.outbox, self._history, self._notices
         taken_bytes = taken_frames = 0
         budget_bytes = budget_samples * SAMPLE_BYTES
         while frames and taken_bytes + len(frames[0]) <= budget_bytes:
@@ -268,8 +268,8 @@ class Outbound:
             taken_frames += 1
             outbox.append(frame)
             history.append(frame)
-            if self._notices:
-                self._release_notices(self.pacer.total_samples + taken_bytes // SAMPLE_BYTES)
+            if notices.are_waiting:
+                outbox.extend(notices.take(self.pacer.total_samples + taken_bytes // SAMPLE_BYTES))
         samples = taken_bytes // SAMPLE_BYTES
         self.queued_bytes -= taken_bytes
         self.frames_out += taken_frames
@@ -282,29 +282,17 @@ class Outbound:
             self.gaps.dry(dry_s, now_s, self._audio_since_s)
         self._sent_at_s = now_s
         self._history_samples += samples
-        if self._history_samples * _TRIMS_A_SECOND > self.pacer.rate_hz:  # not for every frame of an echo
+        if self.has_history:
             self._trim_history(now_s)
 
-    def _release_notices(self, sent_wire: int) -> None:
-        while self._notices and self._notices[0][0] <= sent_wire:
-            _, text = self._notices.pop(0)
-            self._told.append((sent_wire, text))
-            self.outbox.append(text)
-
     def _recall_notices(self, wire: int) -> None:
-        """The audio behind `wire` waits again, or is dropped: so the texts that follow it wait again, too."""
-        recalled = [notice for notice in self._told if notice[0] > wire]
-        self._told = [notice for notice in self._told if notice[0] <= wire]
-        for notice in recalled:
-            insort(self._notices, notice, key=itemgetter(0))
-            if notice[1] in self.outbox:
-                self.outbox.remove(notice[1])
+        """The audio behind `wire` waits again, or is dropped: so the texts that follow it do, too."""
+        for text in self._notices.recall(wire):
+            if text in self.outbox:
+                self.outbox.remove(text)
 
     def _trim_history(self, now_s: float) -> None:
         """Forget what can't be asked for again; a live source has nothing to rewind."""
-        if self._told:
-            heard_wire = self.heard_wire(now_s)
-            self._told = [notice for notice in self._told if notice[0] > heard_wire]
         keep_s = self.ahead_s(now_s) + (0.0 if self._live else MAX_REWIND_S)
         keep_samples = keep_s * self.pacer.rate_hz
         history = self._history
@@ -313,12 +301,12 @@ class Outbound:
 
     @property
     def has_history(self) -> bool:
-        """Whether frames are kept that went out."""
-        return bool(self._history)
+        """Whether frames are kept that went out, and more than a live source leaves behind."""
+        return self._history_samples * _TRIMS_A_SECOND > self.pacer.rate_hz
 
     def forget_heard(self, now_s: float) -> None:
-        """Forget the history once all of it has been heard and nothing waits: a silent program keeps nothing."""
-        if not self.paused and not self._frames and self.pacer.position_s <= now_s:
+        """Forget the history once all of it has been heard and nothing waits: a silent program keeps next to none."""
+        if not self.paused and not self._frames and not self.unheard_s(now_s):
             self._forget_history()
 
     def _forget_history(self) -> None:
