@@ -22,6 +22,7 @@ from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
 from .entrance import FORBIDDEN, Refusal, ask, mask_query, refuse
 from .models import AudioConnectorConnectionData
+from .outcomes import DIRECT_WRITE
 from .reader import RESTART
 from .stepping import call
 
@@ -167,14 +168,14 @@ class AudioConnector:
             return
         self._places += 1
         try:
-            await self._enter(receive, send, info)
+            await self._enter(receive, send, info, scope)
         finally:
             self._places -= 1
             if not self._places and self._all_gone is not None:
                 self._all_gone.set()
                 self._all_gone = None
 
-    async def _enter(self, receive: Receive, send: Send, info: AudioConnectorConnectionData) -> None:
+    async def _enter(self, receive: Receive, send: Send, info: AudioConnectorConnectionData, scope: Scope) -> None:
         try:
             await send({"type": "websocket.accept"})
             if self._draining:  # since the accept began
@@ -182,7 +183,8 @@ class AudioConnector:
                 return
         except OSError:
             return  # the peer went away during the handshake: no connection, nothing to tell
-        connection = Connection(receive, send, self.config, info.id)
+        write = (scope.get("extensions") or {}).get(DIRECT_WRITE, {}).get("write")
+        connection = Connection(receive, send, self.config, info.id, write)
         client = Client(connection, info)
         on_connect = self.config.on_connect or _ignore
         self._live.add(connection)

@@ -349,14 +349,16 @@ class Client:
     async def _send_audio(
         self, audio: Buffer, frame_bytes: int | None, frame_ms: int, end: bool, flush: bool
     ) -> Playback:
+        connection = self._connection
+        now_s = connection.clock()
         try:
-            mark = await self._connection.send_audio(
-                as_pcm(audio), frame_bytes=frame_bytes, frame_ms=frame_ms, end=end, flush=flush
-            )
+            mark = connection.queue_audio(as_pcm(audio), now_s, frame_bytes, frame_ms, end, flush)
         except AudioConnectorError:
-            await self._connection.writer.let_turn()  # a loop that tries for ever must not hold up all other calls
+            await connection.writer.let_turn()  # a loop that tries for ever must not hold up all other calls
             raise
-        return Playback(self._connection, mark)
+        if not connection.writer.write_at_once(now_s):
+            await connection.write_audio()
+        return Playback(connection, mark)
 
     async def _close(self, code: int, reason: str) -> None:
         if self._connection.ended_s is None:

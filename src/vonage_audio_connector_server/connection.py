@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from functools import partial
 from threading import get_ident
-from typing import Any
 
 import anyio
 import anyio.abc
@@ -28,7 +27,7 @@ from .models import AudioFormat, ConnectionStats
 from .outcomes import ClosedBy, CloseReport, FlushResult, PlaybackResult
 from .reader import RESTART, Handler, Handlers, Reader
 from .watchdog import Watchdog, watch
-from .writer import ABNORMAL, ASGIMessage, Writer, backend_clock
+from .writer import ABNORMAL, ASGIMessage, DirectWrite, Writer, backend_clock
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -58,6 +57,7 @@ class Connection:
         send: the ASGI `send` of the connection.
         config: the settings.
         connection_id: stands in every log line about it.
+        write: see `Writer`.
     """
 
     def __init__(
@@ -66,6 +66,7 @@ class Connection:
         send: Callable[[ASGIMessage], Awaitable[None]],
         config: AudioConnectorConfig,
         connection_id: str,
+        write: DirectWrite | None = None,
     ) -> None:
         self.id = connection_id
         self.clock = backend_clock()
@@ -87,7 +88,7 @@ class Connection:
             when_full=config.when_full,
             blocked=partial(_was_blocked, self._watchdog, self._offset_s),
         )
-        self.writer = Writer(self.session, send, self.clock, self.end)
+        self.writer = Writer(self.session, send, self.clock, self.end, write)
         self.reader = Reader(self, receive, config.max_message_bytes)
         self._max_duration_s = config.max_duration_s
         self._setting_up = True  # until on_connect returns
@@ -145,17 +146,23 @@ class Connection:
         if not self.is_open:
             raise AudioConnectorClosedError(self._closed_text())
 
-    async def send_audio(self, pcm: bytes, **how: Any) -> Mark:
-        """Queue audio as `Session.queue_audio` does, write what is due now, and wait while the queue is too long."""
-        self.check_open()
-        session = self.session
-        mark = session.queue_audio(pcm, self.clock(), **how)
-        if how.get("flush"):
+    def queue_audio(
+        self, pcm: bytes, now_s: float, frame_bytes: int | None, frame_ms: int, end: bool, flush: bool
+    ) -> Mark:
+        """Queue audio as `Session.queue_audio` does; to be written next."""
+        if self.ended_s is not None or self.writer.closing is not None:
+            raise AudioConnectorClosedError(self._closed_text())
+        mark = self.session.queue_audio(pcm, now_s, frame_bytes, frame_ms, end=end, flush=flush)
+        if flush:
             self.tell_news()
+        return mark
+
+    async def write_audio(self) -> None:
+        """Write what is due now, and wait while the queue is too long."""
+        session = self.session
         await self.writer.audio_queued()
         while session.is_full and (too_much_s := session.too_much_s) and self.is_open:
             await self._wait_news_for(too_much_s)
-        return mark
 
     async def send_text(self, text: str) -> None:
         """Write a text; returns when it is on the wire.
@@ -173,7 +180,7 @@ class Connection:
         """Ask the router to say when all audio that is queued now has been played."""
         self.check_open()
         self.session.notify(payload)
-        self.writer.play_from(self.clock())
+        self._write()
 
     def flush(self) -> FlushResult:
         """Drop all audio that was not heard; the clear commands go out ahead of anything that is queued later."""
@@ -244,7 +251,7 @@ class Connection:
         """Set how far ahead of real time audio is sent."""
         self.session.lead_s = lead_s
         if self.ended_s is None:
-            self.writer.play_from(self.clock())
+            self._write()
 
     async def drain(self) -> None:
         """Wait until all that is queued has been heard, or can't be any more."""
@@ -258,7 +265,7 @@ class Connection:
         out, ledger = session.out, session.out.ledger
         if confirm and self.is_open:
             session.confirm(mark)
-            self.writer.play_from(self.clock())
+            self._write()
         while not mark.acknowledged and not ledger.is_over(mark, heard := out.heard_wire(self.now_s())):
             early = session.audio_format is None  # then nobody knows how long it lasts
             left_s = _EARLY_S if early else (ledger.wire_of(mark.end) - heard) / out.pacer.rate_hz
@@ -319,7 +326,7 @@ class Connection:
         """The format has become known or another one: what waited for it is due now."""
         self.tell_news()
         if self.session.queued_s:
-            self.writer.play_from(self.clock())
+            self._write()
 
     def tell_news(self) -> None:
         """Wake all that wait for something to happen."""
@@ -350,7 +357,13 @@ class Connection:
 
     def _write_now(self) -> None:
         self.tell_news()
-        self.writer.play_from(self.clock())
+        self._write()
+
+    def _write(self) -> None:
+        """Write what is due, at once if that can be."""
+        now_s = self.clock()
+        if self.writer.write_now(now_s) is None:
+            self.writer.play_from(now_s)
 
     async def _wait_heard(self, at_least_s: float) -> None:
         """Wait until so much more has been heard, if all goes well; while it is paused, until something happens."""

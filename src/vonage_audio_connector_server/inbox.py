@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from .core.events import TextEvent
 
 Item = bytes | TextEvent  # a frame of audio, or a text and what it means
@@ -15,24 +13,24 @@ INBOX_BYTES = 1024 * 1024
 class Inbox:
     """A queue of messages that holds `INBOX_BYTES`; old audio is worth less than memory."""
 
-    __slots__ = ("_items", "_size_bytes", "dropped")
+    __slots__ = ("_size_bytes", "dropped", "items")
 
     def __init__(self) -> None:
         self.dropped = 0
-        self._items: deque[tuple[Item, float]] = deque()
+        self.items: list[tuple[Item, float]] = []  # with the time when each came
         self._size_bytes = 0
 
     def __bool__(self) -> bool:
-        return bool(self._items)
+        return bool(self.items)
 
     @property
     def since_s(self) -> float | None:
         """When the oldest message came; None where there is none."""
-        return self._items[0][1] if self._items else None
+        return self.items[0][1] if self.items else None
 
     def put(self, item: Item, now_s: float) -> None:
         """Add a message; where that is too much, the oldest are dropped and counted."""
-        self._items.append((item, now_s))
+        self.items.append((item, now_s))
         self._size_bytes += _size_bytes(item)
         while self._size_bytes > INBOX_BYTES:
             self.take()
@@ -40,18 +38,18 @@ class Inbox:
 
     def put_back(self, item: Item, now_s: float) -> None:
         """Undo a `take`: the message is the oldest again."""
-        self._items.appendleft((item, now_s))
+        self.items.insert(0, (item, now_s))
         self._size_bytes += _size_bytes(item)
 
     def take(self) -> Item:
         """Take the oldest message; there must be one."""
-        item, _ = self._items.popleft()
+        item, _ = self.items.pop(0)
         self._size_bytes -= _size_bytes(item)
         return item
 
     def clear(self) -> None:
         """Forget all messages; they don't count as dropped."""
-        self._items.clear()
+        self.items.clear()
         self._size_bytes = 0
 
 

@@ -12,16 +12,17 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from .core.events import Audio, Event, Notified
 from .errors import AudioConnectorClosedError, AudioConnectorProtocolError
 from .inbox import Inbox, Item, text_bytes
 from .outcomes import CLOSED_BY_SERVER, ClosedBy
 from .stepping import FirstStep, is_being_cancelled
-from .writer import ABNORMAL, ASGIMessage
+from .writer import ABNORMAL, TURN_S, ASGIMessage
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -58,6 +59,9 @@ class Handlers:
         return self.on_message or self.on_audio or self.on_event
 
 
+_NONE = Handlers()
+
+
 class Reader:
     """Reads what comes on a connection, tells the session, and hands it to the program.
 
@@ -70,7 +74,8 @@ class Reader:
     def __init__(
         self, connection: Connection, receive: Callable[[], Awaitable[ASGIMessage]], max_message_bytes: int
     ) -> None:
-        self.handlers = Handlers()
+        self.handlers = _NONE
+        self._listener: Handler | None = None  # of the handlers
         self.inbox = Inbox()
         self.last_s: float | None = None  # when the last message came
         self.is_iterating = False  # messages are taken by Connection.next_item
@@ -92,14 +97,16 @@ class Reader:
     async def read(self) -> None:
         """Read until the connection ends, or another task reads on."""
         connection, session, writer = self._connection, self._connection.session, self._connection.writer
+        clock, receive = connection.clock, self._receive
         while connection.ended_s is None:
-            self._asked_s = asked_s = connection.clock()
-            step = FirstStep(self._receive())
-            if step.finished:
-                message = step.result
-                now_s = await writer.let_turn()  # a backlog, and handlers that take their time
-            else:
-                message = await step
+            self._asked_s = asked_s = clock()
+            message = await receive()
+            now_s = clock()
+            waited_s = now_s - asked_s
+            if waited_s > IDLE_S:
+                writer.turned_s = now_s
+            elif now_s - writer.turned_s > TURN_S:  # a backlog, and handlers that take their time
+                await checkpoint()
                 now_s = writer.turned()
             if message["type"] == "websocket.disconnect":
                 self._gone(message)
@@ -121,14 +128,13 @@ class Reader:
                         self._refuse_big(text_bytes(text))
                         continue
                     item = self._read_text(text)
-                waited_s = now_s - asked_s
                 if session.out.has_history:
                     session.out.forget_heard(now_s)
                 if waited_s > IDLE_S and waited_s > IDLE_S + 2 * connection.turn_s:
                     self._caught_up_s, self._backlog_s, self._busy_lag_s = now_s, 0.0, 0.0
                 else:
                     self._behind(item, now_s)
-                if self.is_handling or self.inbox or self.is_iterating or self.handlers.listener is None:
+                if self.is_handling or self.is_iterating or self._listener is None or self.inbox.items:
                     self._keep(item, now_s)
                 elif await self._hand_over(item):
                     return  # another task reads on
@@ -188,7 +194,7 @@ class Reader:
             self._lag_told = False
 
     def _keep(self, item: Item, now_s: float) -> None:
-        listener = self.handlers.listener
+        listener = self._listener
         if listener is None and not self.is_iterating and now_s - self._set_up_s > LISTEN_S:
             self.inbox.clear()
             return  # on_connect is done and nobody listens: a program that only speaks
@@ -207,7 +213,7 @@ class Reader:
     def _tell_lag(self, lag_s: float) -> None:
         if not self._lag_told:
             self._lag_told = True
-            listener = self.handlers.listener
+            listener = self._listener
             name = name_of(listener) if listener else "its 'async for'"
             logger.warning("connection %s: %s is %.1f s behind real time", self._connection.id, name, lag_s)
 
@@ -216,7 +222,8 @@ class Reader:
     def take_handlers(self, handlers: Handlers) -> None:
         """Set the handlers. What waits in the inbox is handed over first."""
         self.handlers = handlers
-        listens = handlers.listener is not None
+        self._listener = handlers.listener
+        listens = self._listener is not None
         self.is_iterating = self.is_iterating and not listens
         tasks = self._connection.tasks
         if listens and self.inbox and not self.is_handling and tasks is not None:
@@ -241,35 +248,38 @@ class Reader:
         self.is_handling = True
         self._relieved = not reading
         try:
-            while self.handlers.listener is not None:
+            while self._listener is not None:
                 handlers = self.handlers
                 is_audio = isinstance(item, bytes)
                 if handlers.on_message is not None:
-                    await self._call(handlers.on_message, item if isinstance(item, bytes) else item.text)
-                if is_audio and handlers.on_audio is not None:
-                    await self._call(handlers.on_audio, item)
-                elif not is_audio and handlers.on_event is not None:
-                    await self._call(handlers.on_event, item)
-                if not self.inbox or self.handlers.listener is None:
+                    message = item if isinstance(item, bytes) else item.text
+                    if (begun := _begin(handlers.on_message, message)) is not None:
+                        await self._go_on(handlers.on_message, begun)
+                handler = handlers.on_audio if is_audio else handlers.on_event
+                if handler is not None and (begun := _begin(handler, item)) is not None:
+                    await self._go_on(handler, begun)
+                if not self.inbox.items or self._listener is None:
                     break
                 await self._connection.writer.let_turn()  # a backlog must not hold up the loop
-                if not self.inbox or self.handlers.listener is None:  # closed, or removed, meanwhile
+                if not self.inbox.items or self._listener is None:  # closed, or removed, meanwhile
                     break
                 item = self.inbox.take()
-            if self._busy_lag_s < LAG_S / 2:
+            if self._lag_told and self._busy_lag_s < LAG_S / 2:
                 self._lag_told = False
             return self._relieved
         finally:
             self.is_handling = False
-            self._connection.stop_if_over()
+            if self._connection.ended_s is not None:
+                self._connection.stop_if_over()
 
-    async def _call(self, handler: Handler, message: object) -> None:
-        error = await self.run(handler, message, relieve=True)
+    async def _go_on(self, handler: Handler, begun: _Begun) -> None:
+        """See a handler of messages through, and tell its error."""
+        error = await self._see_through(handler, begun, relieve=True)
         if error is not None:
             await self._report(error, relieve=True)
 
     async def _hand_over_inbox(self) -> None:
-        if self.inbox and self.handlers.listener is not None:
+        if self.inbox and self._listener is not None:
             await self._hand_over(self.inbox.take(), reading=False)
         else:  # closed, or without a handler again, since this was started
             self.is_handling = False
@@ -277,16 +287,19 @@ class Reader:
 
     async def run(self, function: Handler, *args: object, relieve: bool = False) -> Exception | None:
         """Run user code; returns what it raised. `relieve`: where it waits, another task reads on."""
+        begun = _begin(function, *args)
+        return None if begun is None else await self._see_through(function, begun, relieve=relieve)
+
+    async def _see_through(self, function: Handler, begun: _Begun, *, relieve: bool) -> Exception | None:
+        """Run the rest of what was begun; returns what it raised."""
         connection = self._connection
         try:
-            result = function(*args)
-            if result is not None and hasattr(result, "__await__"):
-                step = FirstStep(result)
-                if not step.finished:
-                    if relieve and not self._relieved and connection.tasks is not None:
-                        self._relieved = True
-                        connection.tasks.start_soon(self.read)
-                    await step
+            if isinstance(begun, BaseException):
+                raise begun
+            if relieve and not self._relieved and connection.tasks is not None:
+                self._relieved = True
+                connection.tasks.start_soon(self.read)
+            await begun
         except anyio.get_cancelled_exc_class():
             if is_being_cancelled():
                 if connection.ended_s is not None:
@@ -315,10 +328,25 @@ class Reader:
 
     def forget(self) -> None:
         """All is over. Let the connection, and the client that handlers hold, go without the collector."""
-        self.handlers = Handlers()
+        self.handlers, self._listener = _NONE, None
         del self._connection
         if not self.is_iterating:
             self.inbox.clear()
+
+
+_Begun = FirstStep[Any] | BaseException
+
+
+def _begin(function: Handler, *args: object) -> _Begun | None:
+    """Run user code up to its first wait: returns what is left of it, or what it raised; None where it is done."""
+    try:
+        result = function(*args)
+        if result is not None and hasattr(result, "__await__"):
+            step = FirstStep(result)
+            return None if step.finished else step
+    except BaseException as exc:  # noqa: BLE001 (raised again by who sees it through)
+        return exc
+    return None
 
 
 def as_event(item: Item) -> Event:

@@ -13,6 +13,7 @@ import asyncio
 import inspect
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import CoroutineType
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -49,9 +50,14 @@ class FirstStep(Generic[T]):
     result: T
 
     def __init__(self, awaitable: Awaitable[T]) -> None:
-        self._iterator: Generator[Any, Any, T] = awaitable.__await__()
+        self._iterator: Any  # a coroutine, which is its own generator, or the generator of another awaitable
         try:
-            self._pending = next(self._iterator)
+            if type(awaitable) is CoroutineType:
+                self._iterator = awaitable
+                self._pending = awaitable.send(None)
+            else:
+                self._iterator = awaitable.__await__()
+                self._pending = next(self._iterator)
         except StopIteration as stop:
             self.result = stop.value
             self.finished = True
@@ -63,6 +69,7 @@ class FirstStep(Generic[T]):
         if self.finished:
             return self.result
         iterator, pending = self._iterator, self._pending
+        is_coroutine = type(iterator) is CoroutineType
         try:
             while True:
                 try:
@@ -73,7 +80,7 @@ class FirstStep(Generic[T]):
                         raise
                     pending = throw(exc)
                 else:
-                    pending = next(iterator) if sent is None else iterator.send(sent)
+                    pending = iterator.send(sent) if sent is not None or is_coroutine else next(iterator)
         except StopIteration as stop:
             self.result = stop.value
             self.finished = True

@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -29,6 +30,7 @@ from .stepping import FirstStep
 logger = logging.getLogger("vonage_audio_connector_server")
 
 ASGIMessage = MutableMapping[str, Any]
+DirectWrite = Callable[[deque[bytes | str]], bool]  # see outcomes.DIRECT_WRITE
 
 WRITE_S = 10.0
 """A write that can't progress for this long ends the connection: the peer has stopped reading."""
@@ -64,6 +66,7 @@ class Writer:
         clock: the clock of the session.
         on_end: called once, when the close is on the wire or the socket turned out to be gone: the close code, who
             closed, and why.
+        write: writes a whole batch in one go, where the server can do that.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class Writer:
         send: Callable[[ASGIMessage], Awaitable[None]],
         clock: Callable[[], float],
         on_end: Callable[[int, ClosedBy, str], None],
+        write: DirectWrite | None = None,
     ) -> None:
         self.tasks: anyio.abc.TaskGroup | None = None  # where the writer task may be started
         self.closing: tuple[int, ClosedBy, str] | None = None  # how to close, once what is queued is out
@@ -83,6 +87,7 @@ class Writer:
         self._send = send
         self._clock = clock
         self._on_end = on_end
+        self._write = write
         self._direct = not _on_trio()  # there a write that was begun in one task can't be ended in another
         self._blocked: anyio.Event | None = None  # a write that was begun waits; is set when it is done
         self._writing = False  # somebody holds the write turn
@@ -90,9 +95,31 @@ class Writer:
         self._playing = False  # the writer task runs
         self._wake_at_s = -math.inf  # when it wakes by itself
         self._wake: anyio.Event | None = None  # wakes it before
-        self._turned_s = clock()  # when the event loop is known to have turned
+        self.turned_s = clock()  # when the event loop is known to have turned
 
     # For callers
+
+    def write_now(self, now_s: float) -> Action | None:
+        """Write what is due in one call, where the server offers that and nothing is in the way.
+
+        Returns what is to be done next, which the writer task does; None: it could not, and `write_due` is needed.
+        """
+        write, session = self._write, self._session
+        if write is None or self._writing or self._blocked is not None or self.closing is not None or self.ended:
+            return None
+        action = session.poll(now_s)
+        if type(action) is Send:
+            if session.sends is not None or not write(action.payloads):  # audio in texts is written one by one
+                return None
+            self.last_s = now_s
+            action = session.poll(now_s)
+        if type(action) is Wait:
+            self.play_from(action.until_s)
+        return action
+
+    def write_at_once(self, now_s: float) -> bool:
+        """Write the audio that was just queued; tells whether that was all, and its caller need not yield."""
+        return type(self.write_now(now_s)) is Idle and now_s - self.turned_s <= TURN_S
 
     async def audio_queued(self) -> None:
         """Write what is due of the audio that was just queued, and see to it that the rest is played.
@@ -104,7 +131,7 @@ class Writer:
             self.turned()
         elif not self._direct:
             await self._let_writer_write()
-        elif type(await self.write_due()) is Wait:
+        elif type(self.write_now(self._clock()) or await self.write_due()) is Wait:
             await checkpoint()
             self.turned()
         else:
@@ -115,10 +142,10 @@ class Writer:
         while not self.ended and (self._writing or self.closing is not None or self._session.has_unsent):
             if self._writing:
                 await self._wait_turn_end()
-            elif self._direct:
-                await self.write_due()
-            else:
+            elif not self._direct:
                 await self._let_writer_write()
+            elif self.write_now(self._clock()) is None:
+                await self.write_due()
         await self.let_turn()
 
     def play_from(self, due_s: float) -> None:
@@ -144,13 +171,13 @@ class Writer:
 
     def turned(self) -> float:
         """The event loop has turned just now; returns the time."""
-        self._turned_s = self._clock()
-        return self._turned_s
+        self.turned_s = self._clock()
+        return self.turned_s
 
     async def let_turn(self) -> float:
         """Yield if the event loop has not turned for `TURN_S`; returns the time."""
         now_s = self._clock()
-        if now_s - self._turned_s > TURN_S:
+        if now_s - self.turned_s > TURN_S:
             await checkpoint()
             return self.turned()
         return now_s
@@ -260,7 +287,7 @@ class Writer:
                 if self._writing:
                     await self._wait_turn_end()
                     continue
-                action = await self.write_due()
+                action = self.write_now(self._clock()) or await self.write_due()
                 if type(action) is not Wait:
                     return
                 self._wake_at_s = action.until_s

@@ -44,11 +44,11 @@ def test_frames_are_the_input_padded_only_by_a_flush(sizes_bytes: list[int], fra
         out += b"".join(frames)
         pushed += len(piece)
         assert out == SOUND[: pushed - pushed % frame_bytes]
-        assert framer.remainder_bytes == pushed % frame_bytes
+        assert len(framer.remainder) == pushed % frame_bytes
     last = framer.flush(frame_bytes)
     rest = SOUND[len(out) : pushed]
     assert last == ([rest + bytes(frame_bytes - len(rest))] if rest else [])
-    assert framer.remainder_bytes == 0
+    assert len(framer.remainder) == 0
     assert framer.flush(frame_bytes) == []
 
 
@@ -83,9 +83,8 @@ def test_ten_thousand_random_chunkings_lose_and_double_nothing() -> None:
             session.queue_audio(SOUND[at:end], now_s, frame_bytes=320, end=not chunks_left)
             at = end
         now_s += 1.0
-        action = session.poll(now_s)
         out = b""
-        while isinstance(action, Send) and action.payloads:
+        while isinstance(action := session.poll(now_s), Send):
             frame = action.payloads.popleft()
             assert isinstance(frame, bytes)
             assert len(frame) == 320
@@ -102,7 +101,7 @@ def test_clear_returns_the_remainder_and_forgets_it() -> None:
     framer = Framer()
     framer.push(PCM, 6)
     assert framer.clear() == PCM[6:]
-    assert framer.remainder_bytes == 0
+    assert len(framer.remainder) == 0
     assert framer.push(PCM[:6], 6) == [PCM[:6]]
 
 

@@ -354,5 +354,6 @@ def test_what_was_answered_or_ended_leaves_nothing_behind() -> None:
         session.notify(number)
         session.queue_audio(b"", number * 7.0, end=True)
         write(session, number * 7.0)
+    assert session.out._notices is not None
     assert len(session.out._notices._told) <= 1
     assert len(session.out._ends) <= 1

@@ -11,7 +11,7 @@ from itertools import takewhile
 
 from ..models import FRAME_MS, SAMPLE_BYTES
 from .framing import Framer
-from .gaps import Blocked, Gaps
+from .gaps import MIN_GAP_S, Blocked, Gaps
 from .ledger import Ledger, Mark
 from .notices import Notices
 from .pacing import MIN_LEAD_S, Pacer
@@ -41,6 +41,7 @@ class Outbound:
     __slots__ = (
         "_audio_since_s",
         "_ends",
+        "_frame_bytes",
         "_frame_ms",
         "_framer",
         "_frames",
@@ -55,6 +56,7 @@ class Outbound:
         "bytes_out",
         "frames_out",
         "gaps",
+        "has_history",
         "ledger",
         "outbox",
         "pacer",
@@ -72,45 +74,59 @@ class Outbound:
         self.paused = False
         self._framer = Framer()
         self._frames: deque[bytes] = deque()
-        self._history: deque[bytes] = deque()
+        self._history: list[bytes] = []
         self._history_samples = 0
-        self._notices = Notices()
-        self._marks: deque[Mark] = deque()  # calls that wait, where the oldest may be taken out of a full queue
+        self.has_history = False  # frames are kept that went out, and more than a live source leaves behind
+        self._notices: Notices | None = None  # until there first is one
+        self._marks: list[Mark] = []  # calls that wait, where the oldest may be taken out of a full queue
         self._frame_ms = FRAME_MS  # of the audio that was last queued
+        self._frame_bytes = self._bytes_of(FRAME_MS)
         self._queued_at_s = now_s  # when it was
         self._audio_since_s = now_s  # since when there is something to send
         self._sent_at_s = now_s  # when the last batch was handed over
-        self._ends: deque[int] = deque()  # of the wire line, where utterances end: silence there is a pause, not a gap
+        self._ends: list[int] = []  # of the wire line, where utterances end: silence there is a pause, not a gap
         self._repeated = 0  # samples that were heard before the pause, and will be again, because a frame is whole
         self._live = True  # whether the source was not ahead of the listener when it last brought something
 
     # What goes in
 
     def push(self, pcm: bytes, now_s: float, frame_ms: int, *, end: bool) -> None:
-        """Cut audio into frames behind what is queued; `end` pads the last one now."""
-        if pcm:
+        """Cut audio into frames behind what is queued; `end` pads the last one now.
+
+        A whole frame that is due, and before which nothing waits, moves to the outbox: the live case, in few steps.
+        """
+        if frame_ms != self._frame_ms:
+            self._frame_ms, self._frame_bytes = frame_ms, self._bytes_of(frame_ms)
+        size_bytes = len(pcm)
+        if size_bytes:
             self._queued_at_s = now_s
+            self.ledger.pushed(size_bytes // SAMPLE_BYTES)
             if not self._frames:
                 self._audio_since_s = now_s
-        self._frame_ms = frame_ms
-        self._queue(self._framer.push(pcm, self._frame_bytes))
-        self.ledger.pushed(len(pcm) // SAMPLE_BYTES)
+                if size_bytes == self._frame_bytes and not (end or self.outbox or self._is_held(now_s)):
+                    self.outbox.append(pcm)
+                    self._history.append(pcm)
+                    self._live = self.ahead_s(now_s) < _AHEAD_S
+                    self._count_sent(1, size_bytes, now_s)
+                    return
+            self._cut(pcm)
         if end:
             self._pad(now_s)
             if not self._ends or self._ends[-1] != self.ledger.wire:
                 self._ends.append(self.ledger.wire)
-        if pcm:
+        if size_bytes:
             self._live = self.ahead_s(now_s) + self.seconds(self.queued_bytes) < _AHEAD_S
 
     def remember(self, mark: Mark, now_s: float) -> None:
         """Keep book of a call that waits, because part of it may be taken out of the queue."""
         heard = self.ledger.heard_to(self.heard_wire(now_s))[0]
         while self._marks and self._marks[0].end <= heard:
-            self._marks.popleft()
+            del self._marks[0]
         self._marks.append(mark)
 
     def notify(self, text: str, wire: int) -> None:
         """Send a text right behind the audio that ends at `wire`."""
+        self._notices = self._notices or Notices()
         self._notices.add(wire, text)
         self.outbox.extend(self._notices.take(self.pacer.total_samples))
 
@@ -128,7 +144,8 @@ class Outbound:
         self._recall_notices(heard_wire)
         self._frames.clear()
         self._framer.clear()
-        self._notices.clear()
+        if self._notices is not None:
+            self._notices.clear()
         self._ends.clear()
         self._marks.clear()
         self._forget_history()
@@ -149,9 +166,10 @@ class Outbound:
         start, end = self.ledger.remove(sent_wire, samples, self.heard_wire(now_s))
         for mark in takewhile(lambda mark: mark.start < end, self._marks):
             mark.lose(start, end)
-        self._ends = deque(max(min(end, sent_wire), end - samples) for end in self._ends)
-        self._notices.shorten(sent_wire, samples)
-        self.outbox.extend(self._notices.take(sent_wire))
+        self._ends = [max(min(end, sent_wire), end - samples) for end in self._ends]
+        if self._notices is not None:
+            self._notices.shorten(sent_wire, samples)
+            self.outbox.extend(self._notices.take(sent_wire))
         return removed_bytes
 
     def change_rate(self, rate_hz: int) -> None:
@@ -163,8 +181,9 @@ class Outbound:
         self.queued_bytes = 0
         self._forget_history()
         self.pacer.change_rate(rate_hz)
+        self._frame_bytes = self._bytes_of(self._frame_ms)
         for pcm in waiting:
-            self._queue(self._framer.push(pcm, self._frame_bytes))
+            self._cut(pcm)
 
     def pause(self, now_s: float) -> None:
         """Stop sending, and take back what went out and was not heard."""
@@ -189,28 +208,28 @@ class Outbound:
 
     def next_s(self, now_s: float) -> float | None:
         """When the next audio is due; None where none waits. What is due by now has moved to the outbox."""
-        if self._notices.are_told:
+        if self._notices is not None:
             self._notices.heard(self.heard_wire(now_s))
         if self.paused:
             return None
-        if self._frames or (self._framer.remainder_bytes and now_s >= self._remainder_due_s()):
+        if self._frames or (self._framer.remainder and now_s >= self._remainder_due_s()):
             self._take_due(now_s)
         if self._frames:
             return self.pacer.due_s
-        return self._remainder_due_s() if self._framer.remainder_bytes else None
+        return self._remainder_due_s() if self._framer.remainder else None
 
     def written(self, now_s: float) -> None:
         """The outbox is empty: all of it has been written."""
-        if self.pacer.unwritten_samples:
-            took_s = now_s - self._sent_at_s
-            self.gaps.written(self.pacer.written(now_s), took_s, now_s)
+        dry_s = self.pacer.written(now_s)
+        if dry_s >= MIN_GAP_S:
+            self.gaps.written(dry_s, now_s - self._sent_at_s, now_s)
 
     # What is known
 
     @property
     def remainder_bytes(self) -> int:
         """Part of a frame, which waits for the rest."""
-        return self._framer.remainder_bytes
+        return len(self._framer.remainder)
 
     def seconds(self, size_bytes: int) -> float:
         """How long so much audio lasts."""
@@ -230,22 +249,24 @@ class Outbound:
 
     # Inside
 
-    @property
-    def _frame_bytes(self) -> int:
-        return self.pacer.rate_hz * self._frame_ms // 1000 * SAMPLE_BYTES
+    def _bytes_of(self, frame_ms: int) -> int:
+        return self.pacer.rate_hz * frame_ms // 1000 * SAMPLE_BYTES
 
-    def _queue(self, frames: list[bytes]) -> None:
+    def _cut(self, pcm: bytes) -> None:
+        """Queue the whole frames; the rest waits in the framer."""
+        frames = self._framer.push(pcm, self._frame_bytes)
         self._frames.extend(frames)
-        self.queued_bytes += sum(map(len, frames))
+        self.queued_bytes += len(frames) * self._frame_bytes
 
     def _pad(self, now_s: float) -> None:
         """The remainder becomes a frame, padded with silence."""
-        remainder_bytes = self._framer.remainder_bytes
+        remainder_bytes = len(self._framer.remainder)
         if not remainder_bytes:
             return
         frames = self._framer.flush(self._frame_bytes)
-        self._queue(frames)
-        padding_bytes = sum(map(len, frames)) - remainder_bytes
+        self._frames.extend(frames)
+        self.queued_bytes += len(frames) * self._frame_bytes
+        padding_bytes = len(frames) * self._frame_bytes - remainder_bytes
         self.ledger.padded(padding_bytes // SAMPLE_BYTES, self.heard_wire(now_s))
 
     def _remainder_due_s(self) -> float:
@@ -260,6 +281,7 @@ class Outbound:
         if not self._frames:  # only the remainder is left, and nobody brought the rest in time
             self._pad(now_s)
         frames, outbox, history, notices = self._frames, self.outbox, self._history, self._notices
+        total_samples = self.pacer.total_samples
         taken_bytes = taken_frames = 0
         budget_bytes = budget_samples * SAMPLE_BYTES
         while frames and taken_bytes + len(frames[0]) <= budget_bytes:
@@ -268,26 +290,42 @@ class Outbound:
             taken_frames += 1
             outbox.append(frame)
             history.append(frame)
-            if notices.are_waiting:
-                outbox.extend(notices.take(self.pacer.total_samples + taken_bytes // SAMPLE_BYTES))
-        samples = taken_bytes // SAMPLE_BYTES
+            if notices is not None:
+                outbox.extend(notices.take(total_samples + taken_bytes // SAMPLE_BYTES))
         self.queued_bytes -= taken_bytes
-        self.frames_out += taken_frames
-        self.bytes_out += taken_bytes
-        while self._ends and self._ends[0] < self.pacer.total_samples:
-            self._ends.popleft()
-        was_end = bool(self._ends) and self._ends[0] == self.pacer.total_samples
-        dry_s = self.pacer.sent(samples, now_s)
-        if dry_s and not was_end:
-            self.gaps.dry(dry_s, now_s, self._audio_since_s)
+        self._count_sent(taken_frames, taken_bytes, now_s)
+
+    def _is_held(self, now_s: float) -> bool:
+        """Whether something keeps a frame, which is the first in the queue, from going out now."""
+        pacer = self.pacer
+        waits = self.paused or self._notices is not None or self._framer.remainder or pacer.unwritten_samples
+        return bool(waits) or not pacer.is_due(now_s)
+
+    def _count_sent(self, frames: int, size_bytes: int, now_s: float) -> None:
+        """Keep book of frames that have moved to the outbox."""
+        pacer, samples = self.pacer, size_bytes // SAMPLE_BYTES
+        self.frames_out += frames
+        self.bytes_out += size_bytes
+        total_samples = pacer.total_samples
+        dry_s = pacer.sent(samples, now_s)
+        if dry_s >= MIN_GAP_S or self._ends:
+            self._look_dry(dry_s, now_s, total_samples)
         self._sent_at_s = now_s
         self._history_samples += samples
-        if self.has_history:
+        if self._history_samples * _TRIMS_A_SECOND > pacer.rate_hz:
             self._trim_history(now_s)
+
+    def _look_dry(self, dry_s: float, now_s: float, total_samples: int) -> None:
+        """Count a gap where the listener was dry, unless what went out before, `total_samples`, ended an utterance."""
+        ends = self._ends
+        while ends and ends[0] < total_samples:
+            del ends[0]
+        if dry_s and (not ends or ends[0] != total_samples):
+            self.gaps.dry(dry_s, now_s, self._audio_since_s)
 
     def _recall_notices(self, wire: int) -> None:
         """The audio behind `wire` waits again, or is dropped: so the texts that follow it do, too."""
-        for text in self._notices.recall(wire):
+        for text in self._notices.recall(wire) if self._notices is not None else ():
             if text in self.outbox:
                 self.outbox.remove(text)
 
@@ -295,14 +333,16 @@ class Outbound:
         """Forget what can't be asked for again; a live source has nothing to rewind."""
         keep_s = self.ahead_s(now_s) + (0.0 if self._live else MAX_REWIND_S)
         keep_samples = keep_s * self.pacer.rate_hz
-        history = self._history
-        while history and self._history_samples - len(history[0]) // SAMPLE_BYTES >= keep_samples:
-            self._history_samples -= len(history.popleft()) // SAMPLE_BYTES
-
-    @property
-    def has_history(self) -> bool:
-        """Whether frames are kept that went out, and more than a live source leaves behind."""
-        return self._history_samples * _TRIMS_A_SECOND > self.pacer.rate_hz
+        history, left, forgotten = self._history, self._history_samples, 0
+        for frame in history:
+            samples = len(frame) // SAMPLE_BYTES
+            if left - samples < keep_samples:
+                break
+            left -= samples
+            forgotten += 1
+        del history[:forgotten]
+        self._history_samples = left
+        self.has_history = left * _TRIMS_A_SECOND > self.pacer.rate_hz
 
     def forget_heard(self, now_s: float) -> None:
         """Forget the history once all of it has been heard and nothing waits: a silent program keeps next to none."""
@@ -312,6 +352,7 @@ class Outbound:
     def _forget_history(self) -> None:
         self._history.clear()
         self._history_samples = 0
+        self.has_history = False
 
     def _unsend(self) -> None:
         """Put audio that the socket has not accepted back in front of the queue; texts stay in the outbox."""

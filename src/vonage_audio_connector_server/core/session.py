@@ -93,6 +93,7 @@ class Session:
         "_early_bytes",
         "_early_notices",
         "_format_stated",
+        "_frame_bytes",
         "_max_queued_bytes",
         "_max_queued_s",
         "_receives",
@@ -126,6 +127,7 @@ class Session:
         blocked: Blocked = _never_blocked,
     ) -> None:
         self.audio_format: AudioFormat | None = None
+        self._frame_bytes = -1  # of the audio format, once it is known
         self.custom: Mapping[str, Any] = {}
         self.format_due_s = now_s + FORMAT_WAIT_S
         self.frames_in = self.bytes_in = self.texts_in = self.odd_frames_in = 0
@@ -194,9 +196,9 @@ class Session:
         self,
         pcm: bytes,
         now_s: float,
-        *,
         frame_bytes: int | None = None,
         frame_ms: int = FRAME_MS,
+        *,
         end: bool = False,
         flush: bool = False,
     ) -> Mark:
@@ -212,9 +214,11 @@ class Session:
             AudioConnectorAudioError: `frame_bytes` and `frame_ms` don't describe the connection's rate.
             AudioConnectorFullError: too much audio waits, and `when_full` is `raise`.
         """
-        audio_format = named_format(self.audio_format, frame_bytes, frame_ms)
-        if audio_format is not None and self.audio_format is None:
-            self._adopt(audio_format)
+        audio_format = self.audio_format
+        if frame_bytes is not None or frame_ms is not FRAME_MS:  # 20.0 is refused, too
+            audio_format = named_format(audio_format, frame_bytes, frame_ms)
+            if audio_format is not None and self.audio_format is None:
+                self._adopt(audio_format)
         if flush:
             self.clear(now_s)
         elif self._when_full == "raise" and self.is_full:
@@ -223,16 +227,16 @@ class Session:
                 "or let send_audio_buffer wait (when_full='wait')"
             )
         mark = self.out.ledger.take(len(pcm) // SAMPLE_BYTES)
-        if self._when_full == "drop_oldest":
-            self.out.remember(mark, now_s)
         if audio_format is None:
             self._early.append((pcm, frame_ms, end))
             self._early_bytes += len(pcm)
             self._early_at_s = now_s
-            return mark
-        self.out.push(pcm, now_s, frame_ms, end=end)
-        if self._when_full == "drop_oldest" and self.is_full:
-            self.out.drop_oldest(self._max_queued_bytes, now_s)
+        else:
+            self.out.push(pcm, now_s, frame_ms, end=end)
+        if self._when_full == "drop_oldest":
+            self.out.remember(mark, now_s)
+            if self.is_full and audio_format is not None:
+                self.out.drop_oldest(self._max_queued_bytes, now_s)
         return mark
 
     def notify(self, payload: object) -> None:
@@ -293,7 +297,8 @@ class Session:
         out = self.out
         if out.outbox:
             return self._send
-        out.written(now_s)
+        if out.pacer.unwritten_samples:
+            out.written(now_s)
         if self._early and now_s >= self.format_due_s:
             self.assume_format()
         due_s = out.next_s(now_s)
@@ -356,9 +361,9 @@ class Session:
             if heard_format is not None:
                 self._format_stated = True
                 self._adopt(heard_format)
-        known = self.audio_format
-        if known is None or size_bytes != known.frame_bytes:
-            if known is not None and self.frames_in == 1 and size_bytes * 2 == known.frame_bytes:
+        if size_bytes != self._frame_bytes:
+            known = self.audio_format
+            if known is not None and self.frames_in == 1 and size_bytes * 2 == self._frame_bytes:
                 self._adopt(AudioFormat(known.rate_hz, FRAME_MS // 2))  # the rate was stated; its frames last 10 ms
             else:
                 self.odd_frames_in += 1
@@ -380,6 +385,7 @@ class Session:
     def _adopt(self, audio_format: AudioFormat) -> None:
         """Take this format from now on. Audio that was cut for another one and has not gone out is cut anew."""
         known, self.audio_format = self.audio_format, audio_format
+        self._frame_bytes = audio_format.frame_bytes
         self._max_queued_bytes = round(self._max_queued_s * audio_format.rate_hz) * SAMPLE_BYTES
         if audio_format.rate_hz != self.out.pacer.rate_hz:
             self.out.change_rate(audio_format.rate_hz)
