@@ -8,7 +8,6 @@ when the connection does.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -44,7 +43,7 @@ class Home:
         self._soon = _poster()
         self._context = copy_context()
         self._working = False  # a task that does the jobs was started
-        self._jobs: deque[tuple[_Answer[Any], Callable[..., Any], tuple[Any, ...]]] = deque()  # of the owner's thread
+        self._jobs: list[tuple[_Answer[Any], Callable[..., Any], tuple[Any, ...]]] = []  # of the owner's thread
         self._news: anyio.Event | None = None  # tells of a job
         self._answers: set[_Answer[Any]] = set()  # those that are due, of any thread: each operation on it is atomic
         self._ended: str | None = None
@@ -128,7 +127,7 @@ class Home:
                     return  # rather than by a cancellation, which leaves a cycle of references behind
                 self._news = anyio.Event()
                 await self._news.wait()
-            relieved = await self._do(*self._jobs.popleft(), tasks)
+            relieved = await self._do(*self._jobs.pop(0), tasks)
 
     def end(self, message: str) -> None:
         """The connection has ended: every wait gets an `AudioConnectorClosedError`, and so does every later call.
