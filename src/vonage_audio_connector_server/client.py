@@ -352,10 +352,13 @@ class Client:
         connection = self._connection
         now_s = connection.clock()
         try:
-            mark = connection.queue_audio(as_pcm(audio), now_s, frame_bytes, frame_ms, end, flush)
+            connection.check_open()
+            mark = connection.session.queue_audio(as_pcm(audio), now_s, frame_bytes, frame_ms, end=end, flush=flush)
         except AudioConnectorError:
             await connection.writer.let_turn()  # a loop that tries for ever must not hold up all other calls
             raise
+        if flush:
+            connection.tell_news()
         if not connection.writer.write_at_once(now_s):
             await connection.write_audio()
         return Playback(connection, mark)

@@ -143,19 +143,8 @@ class Connection:
 
     def check_open(self) -> None:
         """Raise `AudioConnectorClosedError` where nothing can be sent any more."""
-        if not self.is_open:
-            raise AudioConnectorClosedError(self._closed_text())
-
-    def queue_audio(
-        self, pcm: bytes, now_s: float, frame_bytes: int | None, frame_ms: int, end: bool, flush: bool
-    ) -> Mark:
-        """Queue audio as `Session.queue_audio` does; to be written next."""
         if self.ended_s is not None or self.writer.closing is not None:
             raise AudioConnectorClosedError(self._closed_text())
-        mark = self.session.queue_audio(pcm, now_s, frame_bytes, frame_ms, end=end, flush=flush)
-        if flush:
-            self.tell_news()
-        return mark
 
     async def write_audio(self) -> None:
         """Write what is due now, and wait while the queue is too long."""

@@ -75,7 +75,8 @@ class Reader:
         self, connection: Connection, receive: Callable[[], Awaitable[ASGIMessage]], max_message_bytes: int
     ) -> None:
         self.handlers = _NONE
-        self._listener: Handler | None = None  # of the handlers
+        self._listener: Handler | None = None  # one of the handlers that take messages
+        self._only: Handler | None = None  # on_message, where no other takes messages
         self.inbox = Inbox()
         self.last_s: float | None = None  # when the last message came
         self.is_iterating = False  # messages are taken by Connection.next_item
@@ -136,8 +137,15 @@ class Reader:
                     self._behind(item, now_s)
                 if self.is_handling or self.is_iterating or self._listener is None or self.inbox.items:
                     self._keep(item, now_s)
+                elif (only := self._only) is not None and type(item) is bytes:  # the hot path
+                    self.is_handling, self._relieved = True, False
+                    begun = _begin(only, item)
+                    if begun is None and not self.inbox.items and connection.ended_s is None and not self._lag_told:
+                        self.is_handling = False
+                    elif await self._hand_over_rest(only, begun):
+                        return  # another task reads on
                 elif await self._hand_over(item):
-                    return  # another task reads on
+                    return
 
     def lag_s(self, now_s: float) -> float:
         """How far behind real time the program is with what came."""
@@ -223,6 +231,7 @@ class Reader:
         """Set the handlers. What waits in the inbox is handed over first."""
         self.handlers = handlers
         self._listener = handlers.listener
+        self._only = handlers.on_message if handlers.on_audio is handlers.on_event is None else None
         listens = self._listener is not None
         self.is_iterating = self.is_iterating and not listens
         tasks = self._connection.tasks
@@ -245,32 +254,46 @@ class Reader:
 
     async def _hand_over(self, item: Item, *, reading: bool = True) -> bool:
         """Run the handlers for a message and for what comes meanwhile; tells whether another task reads on."""
-        self.is_handling = True
-        self._relieved = not reading
+        self.is_handling, self._relieved = True, not reading
         try:
-            while self._listener is not None:
-                handlers = self.handlers
-                is_audio = isinstance(item, bytes)
-                if handlers.on_message is not None:
-                    message = item if isinstance(item, bytes) else item.text
-                    if (begun := _begin(handlers.on_message, message)) is not None:
-                        await self._go_on(handlers.on_message, begun)
-                handler = handlers.on_audio if is_audio else handlers.on_event
-                if handler is not None and (begun := _begin(handler, item)) is not None:
-                    await self._go_on(handler, begun)
-                if not self.inbox.items or self._listener is None:
-                    break
-                await self._connection.writer.let_turn()  # a backlog must not hold up the loop
-                if not self.inbox.items or self._listener is None:  # closed, or removed, meanwhile
-                    break
-                item = self.inbox.take()
-            if self._lag_told and self._busy_lag_s < LAG_S / 2:
-                self._lag_told = False
-            return self._relieved
+            await self._handle(item)
+            return await self._handle_inbox()
         finally:
-            self.is_handling = False
-            if self._connection.ended_s is not None:
-                self._connection.stop_if_over()
+            self._handled()
+
+    async def _hand_over_rest(self, handler: Handler, begun: _Begun | None) -> bool:
+        """The same, once the handler of the message has been begun."""
+        try:
+            if begun is not None:
+                await self._go_on(handler, begun)
+            return await self._handle_inbox()
+        finally:
+            self._handled()
+
+    async def _handle(self, item: Item) -> None:
+        handlers = self.handlers
+        is_audio = isinstance(item, bytes)
+        if handlers.on_message is not None:
+            message = item if isinstance(item, bytes) else item.text
+            if (begun := _begin(handlers.on_message, message)) is not None:
+                await self._go_on(handlers.on_message, begun)
+        handler = handlers.on_audio if is_audio else handlers.on_event
+        if handler is not None and (begun := _begin(handler, item)) is not None:
+            await self._go_on(handler, begun)
+
+    async def _handle_inbox(self) -> bool:
+        while self.inbox.items and self._listener is not None:
+            await self._connection.writer.let_turn()  # a backlog must not hold up the loop
+            if self.inbox.items and self._listener is not None:  # not closed, nor removed, meanwhile
+                await self._handle(self.inbox.take())
+        if self._lag_told and self._busy_lag_s < LAG_S / 2:
+            self._lag_told = False
+        return self._relieved
+
+    def _handled(self) -> None:
+        self.is_handling = False
+        if self._connection.ended_s is not None:
+            self._connection.stop_if_over()
 
     async def _go_on(self, handler: Handler, begun: _Begun) -> None:
         """See a handler of messages through, and tell its error."""
@@ -328,7 +351,7 @@ class Reader:
 
     def forget(self) -> None:
         """All is over. Let the connection, and the client that handlers hold, go without the collector."""
-        self.handlers, self._listener = _NONE, None
+        self.handlers, self._listener, self._only = _NONE, None, None
         del self._connection
         if not self.is_iterating:
             self.inbox.clear()
@@ -342,8 +365,7 @@ def _begin(function: Handler, *args: object) -> _Begun | None:
     try:
         result = function(*args)
         if result is not None and hasattr(result, "__await__"):
-            step = FirstStep(result)
-            return None if step.finished else step
+            return FirstStep.of(result)
     except BaseException as exc:  # noqa: BLE001 (raised again by who sees it through)
         return exc
     return None

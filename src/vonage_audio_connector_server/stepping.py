@@ -64,6 +64,20 @@ class FirstStep(Generic[T]):
         else:
             self.finished = False
 
+    @staticmethod
+    def of(awaitable: Awaitable[Any]) -> FirstStep[Any] | None:
+        """The same, where the result is of no interest; None: it is finished, and nothing is made for it."""
+        if type(awaitable) is not CoroutineType:
+            step = FirstStep(awaitable)
+            return None if step.finished else step
+        try:
+            pending = awaitable.send(None)
+        except StopIteration:
+            return None
+        step = FirstStep.__new__(FirstStep)
+        step._iterator, step._pending, step.finished = awaitable, pending, False
+        return step
+
     def __await__(self) -> Generator[Any, Any, T]:
         """Run the rest. What the event loop sends or throws (a cancellation, too) goes to the awaitable."""
         if self.finished:

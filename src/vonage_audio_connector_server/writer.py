@@ -48,6 +48,9 @@ ABNORMAL = 1006  # RFC 6455 §7.4.1: the socket went away without a close
 _GONE = (OSError, RuntimeError, anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
+_IDLE = Idle()
+
+
 def backend_clock() -> Callable[[], float]:
     """The monotonic clock of the running event loop.
 
@@ -107,9 +110,10 @@ class Writer:
         write, session = self._write, self._session
         if write is None or self._writing or self._blocked is not None or self.closing is not None or self.ended:
             return None
-        action = session.poll(now_s)
-        if type(action) is Send:
-            if session.sends is not None or not write(action.payloads):  # audio in texts is written one by one
+        action: Action = _IDLE
+        payloads = session.out.outbox
+        if payloads or type(action := session.poll(now_s)) is Send:
+            if session.sends is not None or not write(payloads):  # audio in texts is written one by one
                 return None
             self.last_s = now_s
             action = session.poll(now_s)
@@ -190,7 +194,7 @@ class Writer:
         Cancelling it loses nothing: the writer task goes on where it stopped.
         """
         self._writing = True
-        action: Action = Idle()
+        action: Action = _IDLE
         try:
             while not self.ended:
                 if self._blocked is not None:  # a cancelled caller began it: until it is done nothing is written
@@ -236,11 +240,11 @@ class Writer:
         """Give one message to the server. Cancelling it doesn't cancel the write."""
         if self._direct and self.tasks is not None:
             try:
-                step = FirstStep(self._send(message))
+                step = FirstStep.of(self._send(message))
             except Exception as exc:  # noqa: BLE001 (whatever it is, the connection is of no use any more; it is logged)
                 self._lose(exc)
                 return
-            if not step.finished:
+            if step is not None:
                 self._blocked = anyio.Event()
                 self.tasks.start_soon(self._unblock, step, self._blocked)
                 await self._blocked.wait()

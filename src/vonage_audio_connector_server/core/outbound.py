@@ -103,11 +103,15 @@ class Outbound:
             self.ledger.pushed(size_bytes // SAMPLE_BYTES)
             if not self._frames:
                 self._audio_since_s = now_s
-                if size_bytes == self._frame_bytes and not (end or self.outbox or self._is_held(now_s)):
+                if (
+                    size_bytes == self._frame_bytes
+                    and not (end or self.outbox or self.paused or self._notices is not None or self._framer.remainder)
+                    and (ahead_s := self.pacer.offer(size_bytes // SAMPLE_BYTES, now_s)) is not None
+                ):
                     self.outbox.append(pcm)
                     self._history.append(pcm)
-                    self._live = self.ahead_s(now_s) < _AHEAD_S
-                    self._count_sent(1, size_bytes, now_s)
+                    self._live = ahead_s < _AHEAD_S
+                    self._count_sent(1, size_bytes, -ahead_s, now_s)
                     return
             self._cut(pcm)
         if end:
@@ -218,11 +222,9 @@ class Outbound:
             return self.pacer.due_s
         return self._remainder_due_s() if self._framer.remainder else None
 
-    def written(self, now_s: float) -> None:
-        """The outbox is empty: all of it has been written."""
-        dry_s = self.pacer.written(now_s)
-        if dry_s >= MIN_GAP_S:
-            self.gaps.written(dry_s, now_s - self._sent_at_s, now_s)
+    def written_late(self, dry_s: float, now_s: float) -> None:
+        """A write took so long that the listener was dry for `dry_s`."""
+        self.gaps.written(dry_s, now_s - self._sent_at_s, now_s)
 
     # What is known
 
@@ -293,26 +295,18 @@ class Outbound:
             if notices is not None:
                 outbox.extend(notices.take(total_samples + taken_bytes // SAMPLE_BYTES))
         self.queued_bytes -= taken_bytes
-        self._count_sent(taken_frames, taken_bytes, now_s)
+        self._count_sent(taken_frames, taken_bytes, self.pacer.sent(taken_bytes // SAMPLE_BYTES, now_s), now_s)
 
-    def _is_held(self, now_s: float) -> bool:
-        """Whether something keeps a frame, which is the first in the queue, from going out now."""
-        pacer = self.pacer
-        waits = self.paused or self._notices is not None or self._framer.remainder or pacer.unwritten_samples
-        return bool(waits) or not pacer.is_due(now_s)
-
-    def _count_sent(self, frames: int, size_bytes: int, now_s: float) -> None:
-        """Keep book of frames that have moved to the outbox."""
-        pacer, samples = self.pacer, size_bytes // SAMPLE_BYTES
+    def _count_sent(self, frames: int, size_bytes: int, dry_s: float, now_s: float) -> None:
+        """Keep book of frames that have moved to the outbox; the listener had been dry for `dry_s`."""
+        samples = size_bytes // SAMPLE_BYTES
         self.frames_out += frames
         self.bytes_out += size_bytes
-        total_samples = pacer.total_samples
-        dry_s = pacer.sent(samples, now_s)
         if dry_s >= MIN_GAP_S or self._ends:
-            self._look_dry(dry_s, now_s, total_samples)
+            self._look_dry(dry_s, now_s, self.pacer.total_samples - samples)
         self._sent_at_s = now_s
         self._history_samples += samples
-        if self._history_samples * _TRIMS_A_SECOND > pacer.rate_hz:
+        if self._history_samples * _TRIMS_A_SECOND > self.pacer.rate_hz:
             self._trim_history(now_s)
 
     def _look_dry(self, dry_s: float, now_s: float, total_samples: int) -> None:
@@ -320,7 +314,7 @@ class Outbound:
         ends = self._ends
         while ends and ends[0] < total_samples:
             del ends[0]
-        if dry_s and (not ends or ends[0] != total_samples):
+        if dry_s > 0.0 and (not ends or ends[0] != total_samples):
             self.gaps.dry(dry_s, now_s, self._audio_since_s)
 
     def _recall_notices(self, wire: int) -> None:

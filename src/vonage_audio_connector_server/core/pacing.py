@@ -105,10 +105,19 @@ class Pacer:
         ahead_s = max(0.0, position_s - now_s)
         return int((self._lead_s + self._batch_s - ahead_s + _EPSILON_S) * self.rate_hz)
 
-    def is_due(self, now_s: float) -> bool:
-        """Whether a frame may go out now: then the budget is a batch at least."""
-        sent = self._sent
-        return sent[0] + sent[1] / self.rate_hz - self._lead_s <= now_s + _EPSILON_S
+    def offer(self, samples: int, now_s: float) -> float | None:
+        """Count one frame as `sent` does, if it is due and all before it is written.
+
+        Returns how many seconds the listener was ahead, less than 0 where it had run dry; None: the frame has to wait.
+        """
+        anchor_s, before, total_samples, unwritten_samples, before_hz = self._sent
+        ahead_s = anchor_s + before / self.rate_hz - now_s
+        if unwritten_samples or ahead_s > self._lead_s + _EPSILON_S:
+            return None
+        if ahead_s < 0.0:
+            anchor_s, before = now_s, 0
+        self._sent = (anchor_s, before + samples, total_samples + samples, samples, before_hz)
+        return ahead_s
 
     def sent(self, samples: int, now_s: float) -> float:
         """Count samples that go out now. Returns for how many seconds the listener had run dry before (0: not).
@@ -129,6 +138,8 @@ class Pacer:
         Returns for how many seconds the listener was dry (0: not).
         """
         anchor_s, samples, total_samples, unwritten_samples, before_hz = self._sent
+        if not unwritten_samples:
+            return 0.0
         position_s = anchor_s + samples / self.rate_hz
         if position_s >= now_s:
             self._sent = (anchor_s, samples, total_samples, 0, before_hz)

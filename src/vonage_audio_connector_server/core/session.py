@@ -297,8 +297,8 @@ class Session:
         out = self.out
         if out.outbox:
             return self._send
-        if out.pacer.unwritten_samples:
-            out.written(now_s)
+        if dry_s := out.pacer.written(now_s):
+            out.written_late(dry_s, now_s)
         if self._early and now_s >= self.format_due_s:
             self.assume_format()
         due_s = out.next_s(now_s)
