@@ -193,7 +193,7 @@ class Connection:
     def close(self, code: int, reason: str = "", *, by: ClosedBy = "program") -> None:
         """End the connection now: queued audio is dropped, texts that are queued go out, then the close."""
         if self.is_open:
-            self.writer.closing = (code, by, reason)
+            self.writer.begin_close(code, by, reason)
             self.session.drop_audio(self.clock())
             self.reader.inbox.clear()
             self._write_now()

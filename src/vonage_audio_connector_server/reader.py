@@ -103,9 +103,10 @@ class Reader:
             self._asked_s = asked_s = clock()
             message = await receive()
             now_s = clock()
-            waited_s = now_s - asked_s
-            if waited_s > IDLE_S:
+            if is_idle := now_s - asked_s > IDLE_S:
                 writer.turned_s = now_s
+                if is_idle := now_s - asked_s > IDLE_S + 2 * connection.turn_s:
+                    self._caught_up_s, self._backlog_s, self._busy_lag_s = now_s, 0.0, 0.0
             elif now_s - writer.turned_s > TURN_S:  # a backlog, and handlers that take their time
                 await checkpoint()
                 now_s = writer.turned()
@@ -120,9 +121,7 @@ class Reader:
                     if len(data) > self._max_message_bytes:
                         self._refuse_big(len(data))
                         continue
-                    known = session.audio_format
-                    session.receive_bytes(data)
-                    if session.audio_format is not known:
+                    if session.receive_bytes(data):
                         connection.format_known()
                 else:
                     if len(text) * 4 > self._max_message_bytes and text_bytes(text) > self._max_message_bytes:
@@ -131,9 +130,7 @@ class Reader:
                     item = self._read_text(text)
                 if session.out.has_history:
                     session.out.forget_heard(now_s)
-                if waited_s > IDLE_S and waited_s > IDLE_S + 2 * connection.turn_s:
-                    self._caught_up_s, self._backlog_s, self._busy_lag_s = now_s, 0.0, 0.0
-                else:
+                if not is_idle:
                     self._behind(item, now_s)
                 if self.is_handling or self.is_iterating or self._listener is None or self.inbox.items:
                     self._keep(item, now_s)

@@ -108,7 +108,7 @@ class Writer:
         Returns what is to be done next, which the writer task does; None: it could not, and `write_due` is needed.
         """
         write, session = self._write, self._session
-        if write is None or self._writing or self._blocked is not None or self.closing is not None or self.ended:
+        if write is None or self._writing or self._blocked is not None:
             return None
         action: Action = _IDLE
         payloads = session.out.outbox
@@ -166,10 +166,16 @@ class Writer:
     def end(self) -> None:
         """All is over: end all waits. Nothing is written any more."""
         self.ended = True
+        self._write = None
         self._on_end = _nothing  # it holds the connection, which holds us
         for event in (self._wake, self._turn_end, self._blocked):
             if event is not None:
                 event.set()
+
+    def begin_close(self, code: int, by: ClosedBy, reason: str) -> None:
+        """From now on only what is queued is written, and then the close."""
+        self.closing = (code, by, reason)
+        self._write = None
 
     # The turn of the event loop
 

@@ -123,9 +123,10 @@ def test_a_rewind_stops_where_the_last_clear_was(after_s: float) -> None:
     assert call.session.heard_s(call.now_s) == pytest.approx(0.75 + 1.0, abs=1e-3)
 
 
-def test_a_live_source_has_nothing_to_rewind() -> None:
+@pytest.mark.parametrize("end_s", [0.3, 1.0, 1.1, 1.44])
+def test_a_live_source_has_nothing_to_rewind(end_s: float) -> None:
     call = Call(make_session())
-    while call.now_s < 1.0:
+    while call.now_s < end_s:
         call.queue(160)
         call.go_on(call.now_s + 0.02)
     call.session.pause(call.now_s)

@@ -194,6 +194,7 @@ class Outbound:
         if self.paused:
             return
         self._unsend()
+        self._trim_history(now_s)
         heard_wire = self.heard_wire(now_s)
         self._back(self.pacer.total_samples - heard_wire, now_s)
         self._repeated = heard_wire - self.pacer.total_samples
@@ -327,14 +328,12 @@ class Outbound:
         """Forget what can't be asked for again; a live source has nothing to rewind."""
         keep_s = self.ahead_s(now_s) + (0.0 if self._live else MAX_REWIND_S)
         keep_samples = keep_s * self.pacer.rate_hz
-        history, left, forgotten = self._history, self._history_samples, 0
-        for frame in history:
-            samples = len(frame) // SAMPLE_BYTES
-            if left - samples < keep_samples:
-                break
-            left -= samples
-            forgotten += 1
-        del history[:forgotten]
+        longest_samples = self.pacer.rate_hz * FRAME_MS // 1000
+        forgotten = int(self._history_samples - keep_samples) // longest_samples
+        left = self._history_samples
+        if forgotten > 0:
+            left -= sum(map(len, self._history[:forgotten])) // SAMPLE_BYTES
+            del self._history[:forgotten]
         self._history_samples = left
         self.has_history = left * _TRIMS_A_SECOND > self.pacer.rate_hz
 

@@ -179,11 +179,14 @@ class Session:
                 self._awaited.pop(number).acknowledged = True
         return event
 
-    def receive_bytes(self, pcm: bytes) -> None:
-        """Take a binary message of the peer: one frame of audio. It tells the format where no text did."""
+    def receive_bytes(self, pcm: bytes) -> bool:
+        """Take a binary message of the peer: one frame of audio. It tells the format where no text did.
+
+        Returns whether the format has become known by it, or another one.
+        """
         if not self._transport_settled:
             self._transport_settled, self._receives = True, None
-        self._receive_frame(pcm)
+        return self._receive_frame(pcm)
 
     # What the user wants sent
 
@@ -352,21 +355,24 @@ class Session:
 
     # Inside
 
-    def _receive_frame(self, pcm: bytes) -> None:
+    def _receive_frame(self, pcm: bytes) -> bool:
         self.frames_in += 1
         size_bytes = len(pcm)
         self.bytes_in += size_bytes
+        if size_bytes == self._frame_bytes and self._format_stated:
+            return False
+        known = self.audio_format
         if not self._format_stated:
             heard_format = AudioFormat.from_frame_bytes(size_bytes)
             if heard_format is not None:
                 self._format_stated = True
                 self._adopt(heard_format)
         if size_bytes != self._frame_bytes:
-            known = self.audio_format
             if known is not None and self.frames_in == 1 and size_bytes * 2 == self._frame_bytes:
                 self._adopt(AudioFormat(known.rate_hz, FRAME_MS // 2))  # the rate was stated; its frames last 10 ms
             else:
                 self.odd_frames_in += 1
+        return self.audio_format is not known
 
     def _notify(self, text: str, taken: int) -> None:
         """Send a text behind so much of the audio that was taken."""
