@@ -20,7 +20,7 @@ $(shell for v in $(VENV) $(LOWEST_VENV); do [ -e $$v/bin/python ] || rm -f $$v/.
 PIP := bin/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help lint type format test test-lowest demo docs clean
+.PHONY: help lint type format test test-lowest conformance demo docs clean
 # Two installs into one environment must not run at once, not even under `make -j`.
 .NOTPARALLEL:
 
@@ -45,6 +45,9 @@ test: $(DEV) ## run the tests (ARGS="-k flush" for some of them)
 
 test-lowest: $(LOWEST) ## run the tests on the lowest dependency versions that pyproject.toml allows
 	$(LOWEST_VENV)/bin/python -m pytest $(ARGS)
+
+conformance: $(DEV) ## run the Autobahn test suite against the WebSocket protocol classes
+	$(VENV)/bin/python scripts/conformance.py $(ARGS)
 
 demo: $(LEAN) ## let a simulated session speak to a real server, and print what it heard
 	$(VENV)/bin/python examples/demo.py

@@ -13,7 +13,7 @@ SRC = Path(__file__).parent.parent / "src" / ROOT
 
 ROWS = ["errors", "models", "outcomes", "core", "config door inbox stepping simulator uvicorn_protocol watchdog"]
 ROWS += [
-    "entrance home tokens writer",
+    "entrance home picows_protocol tokens writer",
     "reader",
     "connection",
     "elsewhere",

@@ -8,7 +8,7 @@ import math
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from .core.outbound import MAX_REWIND_S
 from .core.pacing import DEFAULT_LEAD_S, MAX_LEAD_S, MIN_LEAD_S
@@ -25,6 +25,7 @@ OnConnect = Callable[["Client"], object]  # plain or coroutine functions; what t
 Hook = Callable[[], object]
 Authorize = Callable[[AudioConnectorConnectionData], bool | Awaitable[bool]]
 AudioTransport = Literal["auto", "binary", "json"] | JSONTransport
+WebSocketImplementation = Literal["auto", "picows", "websockets-sansio", "wsproto"]
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """68 times the largest frame; the first message holds at most 512 bytes of custom headers (D)."""
@@ -138,6 +139,8 @@ class AudioConnectorServerConfig(AudioConnectorConfig):
         host: the name or address to listen on; `localhost` listens on all its addresses.
         port: the port; 0 takes a free one, which the handle then tells.
         ssl: a server-side `SSLContext` for `wss://`; None for `ws://`.
+        ws: what speaks WebSocket: `picows`, the fastest, of the extra `fast`; `websockets-sansio`; or `wsproto`, if
+            installed. `auto` takes picows where it is installed, and websockets-sansio elsewhere.
 
     Raises:
         AudioConnectorConfigError: a value is wrong; the message names the field.
@@ -146,6 +149,7 @@ class AudioConnectorServerConfig(AudioConnectorConfig):
     host: str
     port: int
     ssl: ssl_module.SSLContext | None = None
+    ws: WebSocketImplementation = "auto"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -159,6 +163,8 @@ class AudioConnectorServerConfig(AudioConnectorConfig):
         )
         is_tls = isinstance(self.ssl, ssl_module.SSLContext) and self.ssl.protocol != ssl_module.PROTOCOL_TLS_CLIENT
         self._check("ssl", self.ssl is None or is_tls, "a server's ssl.SSLContext or None")
+        is_known = isinstance(self.ws, str) and self.ws in get_args(WebSocketImplementation)
+        self._check("ws", is_known, "'auto', 'picows', 'websockets-sansio' or 'wsproto'")
 
 
 def check_lead_s(name: str, lead_s: float) -> None:

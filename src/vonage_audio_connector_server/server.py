@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import importlib.util
 import ipaddress
 import logging
 import math
@@ -21,7 +22,7 @@ from typing import Self
 import uvicorn
 
 from .app import DRAIN_S, AudioConnector
-from .config import AudioConnectorServerConfig, Hook, shared_options
+from .config import AudioConnectorServerConfig, Hook, WebSocketImplementation, shared_options
 from .connection import CANCELLED_GRACE_S
 from .errors import AudioConnectorStartServerError
 from .stepping import call
@@ -142,9 +143,10 @@ async def start_server(config: AudioConnectorServerConfig) -> AudioConnectorServ
     """Start a server in the running event loop; it listens, and `on_start` has run, when this returns.
 
     Raises:
-        AudioConnectorStartServerError: the host can't be resolved, the port can't be had, or `on_start` failed. The
-            cause is kept, and nothing is left listening.
+        AudioConnectorStartServerError: the host can't be resolved, the port can't be had, what `ws` names is not
+            installed, or `on_start` failed. The cause is kept, and nothing is left listening.
     """
+    ws_protocol = _find_ws_protocol(config.ws)
     sockets = await _bind(config.host, config.port)
     # on_start runs when the port is open, as in the reference SDK, and not in the lifespan, which comes before.
     app = AudioConnector(**(shared_options(config) | {"on_start": None, "on_stop": None}))
@@ -157,7 +159,7 @@ async def start_server(config: AudioConnectorServerConfig) -> AudioConnectorServ
             server_header=False,
             ssl_context_factory=None if tls is None else lambda _config, _default: tls,
             timeout_graceful_shutdown=STOP_S,
-            ws=QuietSansIOProtocol,
+            ws=ws_protocol,
             ws_max_size=config.max_message_bytes,
             ws_per_message_deflate=False,  # PCM grows under it
             ws_ping_interval=PING_S,
@@ -190,6 +192,23 @@ async def start_server(config: AudioConnectorServerConfig) -> AudioConnectorServ
         )
     logger.info("listening on %s", handle.get_address())
     return handle
+
+
+def _find_ws_protocol(name: WebSocketImplementation) -> type[asyncio.Protocol] | str:
+    """The class that speaks WebSocket, or uvicorn's name of it."""
+    if name == "wsproto":
+        if importlib.util.find_spec("wsproto") is None:
+            raise AudioConnectorStartServerError("ws='wsproto' needs wsproto: pip install wsproto")
+        return name
+    if name != "websockets-sansio":
+        try:
+            from .picows_protocol import PicowsProtocol
+        except ImportError as exc:
+            if name == "picows":
+                raise AudioConnectorStartServerError(str(exc)) from exc
+        else:
+            return PicowsProtocol
+    return QuietSansIOProtocol
 
 
 def _is_public(listener: socket.socket) -> bool:

@@ -7,12 +7,14 @@ hold a secret, and no error for a handshake that was answered with an HTTP statu
 from __future__ import annotations
 
 import logging
+from collections import deque
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import CloseCode
+from websockets.protocol import State
 
-from .outcomes import CLOSED_BY_SERVER
+from .outcomes import CLOSED_BY_SERVER, DIRECT_WRITE
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -32,7 +34,7 @@ class QuietSansIOProtocol(WebSocketsSansIOProtocol):
     """uvicorn's `websockets-sansio`; a text that is not UTF-8 closes with 1007 and one warning.
 
     The disconnect message tells more than uvicorn's: a connection that is lost, or answers no ping, ends with 1006, and
-    one that uvicorn itself closes, because of what came, has `CLOSED_BY_SERVER`.
+    one that uvicorn itself closes, because of what came, has `CLOSED_BY_SERVER`. The scope has `DIRECT_WRITE`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -49,7 +51,29 @@ class QuietSansIOProtocol(WebSocketsSansIOProtocol):
             self.handshake_complete = self.handshake_complete or self.initial_response is not None
 
         self.app = answer
-        await super().run_asgi()
+        self.scope["extensions"][DIRECT_WRITE] = {"write": self.write}
+        try:
+            await super().run_asgi()
+        finally:  # what holds this object in a circle
+            self.app = app
+            del self.scope["extensions"][DIRECT_WRITE]
+
+    def write(self, payloads: deque[bytes | str]) -> bool:
+        """Write all payloads, each as one message, in one go; the extension `DIRECT_WRITE`.
+
+        Returns:
+            False where it took none: the socket is backed up, or the connection is not open.
+        """
+        if self.conn.state is not State.OPEN or not self.writable.is_set() or self.transport.is_closing():
+            return False
+        # All are encoded before the first is a frame: one that can't be leaves nothing half done.
+        for payload, data in [
+            (payload, payload.encode() if isinstance(payload, str) else payload) for payload in payloads
+        ]:
+            (self.conn.send_text if isinstance(payload, str) else self.conn.send_binary)(data)
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        payloads.clear()
+        return True
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""

@@ -161,6 +161,10 @@ def serve(
     max_connections: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="How many connections are served at once.")
     ] = None,
+    ws: Annotated[
+        Literal["auto", "picows", "websockets-sansio", "wsproto"],
+        typer.Option(help="What speaks WebSocket; auto: picows where it is installed."),
+    ] = "auto",
     drain_s: Annotated[
         float, typer.Option("--drain", metavar="S", min=0, help="How long answers may go on after Ctrl-C or SIGTERM.")
     ] = 10.0,
@@ -178,6 +182,7 @@ def serve(
             on_connect=load_target(target),
             authorize=shared_secret(secret_parameter),
             max_connections=max_connections,
+            ws=ws,
         )
         Video().run_audio_connector_server(config, drain_s=drain_s)
     except AudioConnectorStartServerError as exc:

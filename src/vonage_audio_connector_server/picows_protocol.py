@@ -1,0 +1,726 @@
+"""uvicorn's WebSocket protocol class on picows, which reads and writes frames in C: the fastest that our server has.
+
+The handshake is uvicorn's. Once the application has accepted, the socket is picows' own, and all that was needed before
+is let go. picows hands over single frames: what RFC 6455 asks of them together (order, UTF-8, total size, close codes)
+is seen to here. Per-message deflate is never negotiated: PCM grows under it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import contextlib
+import logging
+import random
+import struct
+import sys
+from collections import deque
+from collections.abc import Callable, Coroutine
+from http import HTTPStatus
+from typing import Any
+
+from uvicorn.protocols.utils import ClientDisconnected
+from websockets.exceptions import ProtocolError
+from websockets.frames import Close, CloseCode, Frame, Opcode
+
+from .outcomes import CLOSED_BY_SERVER, DIRECT_WRITE
+from .uvicorn_protocol import QuietSansIOProtocol
+
+_INSTALL = "PicowsProtocol needs picows 2.3 (2.3.1 or newer): pip install 'vonage-audio-connector-server[fast]'"
+try:
+    from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeResponse, WSUpgradeResponseWithListener
+    from picows.picows import WSProtocol  # type: ignore[attr-defined]  # private, so the version is held below
+    from picows.version import __version__ as _picows_version
+except ImportError as exc:
+    raise ImportError(_INSTALL) from exc
+if _picows_version.split(".")[:2] != ["2", "3"]:
+    raise ImportError(f"{_INSTALL}; {_picows_version} is installed")
+
+logger = logging.getLogger("vonage_audio_connector_server")
+uvicorn_logger = logging.getLogger("uvicorn.error")
+
+_WAITING_MESSAGES = 16
+_SHORT_BYTES = 4096
+"""Reading pauses where so many messages wait for the application, or one that is longer than short."""
+
+_READ_BYTES = 64 * 1024
+"""The most that is read at once: picows doubles its buffer whenever a read fills it, and never shrinks it."""
+
+_COPIED_BYTES = 8192
+"""Longer payloads picows would not copy, but leave parts of its own buffer to the transport: asyncio 3.12 and uvloop
+may send them after they have changed."""
+
+_STALL_S = 1.0
+"""A timer that comes so late tells that the event loop was blocked: an answer may be there, but not read yet."""
+
+_REASON_LETTERS = 100
+"""A close frame holds 123 bytes of reason; picows' own are ASCII."""
+
+_REQUEST = (
+    b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+"""What picows wants to see before it reads frames; the real request was answered by uvicorn."""
+
+_BINARY = WSMsgType.BINARY
+_TEXT = WSMsgType.TEXT
+_CONTINUATION = WSMsgType.CONTINUATION
+_PING = WSMsgType.PING
+_PONG = WSMsgType.PONG
+_CLOSE = WSMsgType.CLOSE
+
+Message = dict[str, Any]
+
+
+class PicowsProtocol(QuietSansIOProtocol):
+    """The handshake of a connection, up to the application's accept; a `_Stream` is what comes after it.
+
+    For `uvicorn --ws vonage_audio_connector_server.picows_protocol:PicowsProtocol`. Disconnect messages and log as
+    `QuietSansIOProtocol`. It doesn't negotiate per-message deflate, whatever `ws_per_message_deflate` says.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.conn.available_extensions = []
+        self._stream = _Stream(self)
+        self.queue = self._stream  # type: ignore[assignment]  # the application reads one queue, before and after
+        self.on_task_complete = self.tasks.discard  # type: ignore[assignment,method-assign]  # the task outlives this object
+        self._early = bytearray()
+
+    def data_received(self, data: bytes) -> None:
+        """The request, and what a hasty peer sends before it has its answer."""
+        if self.handshake_initiated:
+            self._early += data
+            self.transport.pause_reading()
+        else:
+            super().data_received(data)
+
+    def run_asgi(self) -> Coroutine[Any, Any, None]:
+        """Run the application."""
+        self.scope["extensions"][DIRECT_WRITE] = {"write": self._stream.write}
+        return self._stream.run(self.app, self.scope)
+
+    def start_keepalive(self) -> None:
+        """The handshake was answered with 101: uvicorn calls this right behind it."""
+        self.connections.discard(self)
+        self._stream.open(bytes(self._early))
+        self._forget()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone before the application has accepted."""
+        super().connection_lost(exc)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.conn.parser.close()  # a generator that holds what holds it
+
+
+class _Stream(WSListener):
+    """An accepted connection, and before that the queue of what the application receives.
+
+    It is picows' listener. Where picows has done its part, before the socket is gone, it is the transport's protocol.
+    """
+
+    __slots__ = (
+        "_app_closed",
+        "_closing",
+        "_connections",
+        "_detached",
+        "_drained",
+        "_ended",
+        "_handshake",
+        "_inbox",
+        "_is_closing",
+        "_loop",
+        "_lost",
+        "_max_bytes",
+        "_owed_pong",
+        "_parser",
+        "_partial",
+        "_partial_is_text",
+        "_paused",
+        "_ping",
+        "_ping_interval_s",
+        "_ping_timeout_s",
+        "_pinged_s",
+        "_read_paused",
+        "_ready",
+        "_send_frame",
+        "_stalled",
+        "_taking",
+        "_timer",
+        "_transport",
+        "_valid_bytes",
+        "_waiter",
+        "close_timeout",
+    )
+
+    def __init__(self, handshake: PicowsProtocol) -> None:
+        self._handshake: PicowsProtocol | None = handshake  # until the accept
+        self._loop = handshake.loop
+        self._connections = handshake.connections
+        self.close_timeout = handshake.close_timeout  # for the peer to answer a close frame, and to take what is left
+        self._max_bytes = sys.maxsize if handshake.config.ws_max_size is None else handshake.config.ws_max_size
+        self._ping_interval_s = handshake.ping_interval
+        self._ping_timeout_s = handshake.ping_timeout
+        self._transport: Any = None
+        self._parser: Any = None
+        self._send_frame: Any = None  # picows' own: no call of this may come behind `_detach`
+        self._is_closing: Callable[[], bool] = bool
+
+        self._ready = False  # a frame may be written now
+        self._taking = False  # a frame may be a whole message
+        self._paused = False  # writing
+        self._drained: asyncio.Future[None] | None = None
+        self._owed_pong: bytes | None = None
+
+        self._inbox: deque[Message] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._read_paused = False
+        self._partial: bytearray | None = None  # of a message in fragments
+        self._partial_is_text = False
+        self._valid_bytes = 0  # of it, as UTF-8
+
+        self._ended: Message | None = None  # the disconnect message
+        self._closing = False  # nothing is written or delivered any more
+        self._app_closed = False
+        self._detached = False  # picows has done its part
+        self._lost = False
+
+        self._timer: asyncio.TimerHandle | None = None  # the next ping, the wait for a pong, or the end of a close
+        self._ping: bytes | None = None  # that awaits its pong
+        self._pinged_s = 0.0
+        self._stalled = False  # reading was paused since the ping
+
+    # The application's side
+
+    async def run(self, app: Any, scope: Any) -> None:
+        """Run the application to its end, and then end the connection, if it hasn't."""
+        close = Close(CloseCode.NORMAL_CLOSURE, "")
+        try:
+            result = await app(scope, self.receive, self.send)
+        except ClientDisconnected:
+            pass
+        except BaseException:  # the end of a task that nobody awaits: it is told here, as uvicorn does
+            uvicorn_logger.exception("Exception in ASGI application\n")
+            close = Close(CloseCode.INTERNAL_ERROR, "")
+        else:
+            handshake = self._handshake
+            if handshake is not None and not handshake.handshake_complete and handshake.initial_response is None:
+                uvicorn_logger.error("ASGI callable returned without completing handshake.")
+            elif result is not None:
+                uvicorn_logger.error("ASGI callable should return None, but returned '%s'.", result)
+        if self._handshake is not None:
+            self._handshake.send_500_response()  # unless it was answered
+            self._handshake.transport.close()
+            self._handshake = None
+            self.connection_lost(None)  # as good as lost
+        elif not self._closing:
+            self._close(close)
+
+    async def receive(self) -> Message:
+        """The next message; after the end, the disconnect message again and again."""
+        inbox = self._inbox
+        while not inbox:
+            if self._ended is not None:
+                return self._ended
+            waiter = self._waiter
+            if waiter is not None:  # a second task that receives: it doesn't cancel the first one's future
+                await asyncio.wait([waiter])
+                continue
+            self._waiter = waiter = self._loop.create_future()
+            try:
+                await waiter
+            finally:
+                if self._waiter is waiter:
+                    self._waiter = None
+        message = inbox.popleft()
+        if self._read_paused and not inbox:
+            self._resume_reading()
+        return message
+
+    async def send(self, message: Message) -> None:
+        """Take a message of the application; waits while the socket is backed up.
+
+        Raises:
+            ClientDisconnected: the connection is over, and the application didn't end it.
+            RuntimeError: a message that has no place here.
+        """
+        if self._ready and message["type"] == "websocket.send" and not self._is_closing():
+            payload = message.get("bytes")
+            if payload is not None:
+                self._write(_BINARY, payload)
+            else:
+                text = message.get("text")
+                if text is not None:
+                    self._write(_TEXT, text.encode())
+        elif self._handshake is not None:
+            await self._handshake.send(message)  # type: ignore[arg-type]  # uvicorn's checks are as good as its types
+        else:
+            await self._send_later(message)
+
+    async def _send_later(self, message: Message) -> None:
+        kind = message["type"]
+        while self._paused and not self._closing and kind == "websocket.send":
+            if self._drained is None:
+                self._drained = self._loop.create_future()
+            await asyncio.wait([self._drained])  # several tasks may wait for it: none may cancel it
+        if self._lost:
+            raise ClientDisconnected
+        if self._app_closed:
+            raise RuntimeError(f"Unexpected ASGI message '{kind}', after sending 'websocket.close'.")
+        if kind == "websocket.close":
+            if not self._closing:
+                self._app_closed = True
+                self._close(Close(message.get("code", CloseCode.NORMAL_CLOSURE), message.get("reason") or ""))
+        elif kind != "websocket.send":
+            raise RuntimeError(f"Expected ASGI message 'websocket.send' or 'websocket.close', but got '{kind}'.")
+        elif self._closing or self._is_closing():
+            raise ClientDisconnected
+        else:
+            await self.send(message)
+
+    def write(self, payloads: deque[bytes | str]) -> bool:
+        """Write all payloads, each as one message, in one go; the extension `DIRECT_WRITE`.
+
+        Returns:
+            False where it took none: the socket is backed up, or the connection is not open.
+        """
+        if not self._ready or self._is_closing():
+            return False
+        if len(payloads) == 1:
+            payload = payloads[0]
+            if isinstance(payload, str):
+                self._write(_TEXT, payload.encode())
+            else:
+                self._write(_BINARY, payload)
+        else:
+            parts = []
+            for payload in payloads:
+                if isinstance(payload, str):
+                    payload = payload.encode()
+                    parts.append(_header(Opcode.TEXT, len(payload)))
+                else:
+                    parts.append(_header(Opcode.BINARY, len(payload)))
+                parts.append(payload)
+            self._transport.write(b"".join(parts))
+        payloads.clear()
+        return True
+
+    def _write(self, kind: Any, payload: bytes) -> None:
+        size_bytes = len(payload)
+        if size_bytes <= _COPIED_BYTES:
+            self._send_frame(kind, payload)
+        else:
+            self._transport.write(b"".join((_header(kind.value, size_bytes), payload)))
+
+    # uvicorn's side
+
+    def put_nowait(self, message: Message) -> None:
+        """Take what uvicorn's handshake tells the application."""
+        if message["type"] == "websocket.disconnect":
+            self._end(message)
+        else:
+            self._deliver(message, 0)
+
+    def open(self, early: bytes) -> None:
+        """Hand the socket to picows; `early` is what the peer has sent already, and reading is paused if it has."""
+        handshake = self._handshake
+        assert handshake is not None
+        self._handshake = None
+        self._transport = transport = handshake.transport
+        self._is_closing = transport.is_closing
+        self._paused = not handshake.writable.is_set()
+        self._parser = parser = _Parser(
+            None,  # no host and path: those are a client's
+            None,
+            False,
+            lambda request: WSUpgradeResponseWithListener(_ANSWERED, self),
+            _Log(self),
+            True,  # an exception in a callback ends the connection
+            None,  # no time limit for the handshake
+            False,  # no pings of its own
+            None,
+            None,
+            1,  # and so no strategy for them, but it wants one
+            False,  # and no pongs: not while the socket is backed up
+            self._max_bytes,
+            None,
+            0,  # the smallest buffer
+        )
+        parser.connection_made(_Line(transport))
+        self._send_frame = parser.transport.send
+        transport.set_protocol(parser)
+        self._connections.add(self)  # type: ignore[arg-type]  # uvicorn asks for no more than shutdown()
+        self._ready = not self._paused
+        self._taking = True
+        if self._ping_interval_s:
+            self._set_timer(self._ping_interval_s, self._send_ping)
+        self._feed(_REQUEST)
+        parser.transport.request.headers = None  # nobody reads it again
+        if early:
+            self._read_paused = True
+            self._feed(early)
+            if self._read_paused and not self._inbox:
+                self._resume_reading()
+
+    def _feed(self, data: bytes) -> None:
+        while data and not self._detached:
+            buffer = self._parser.get_buffer(-1)
+            size_bytes = min(len(buffer), len(data))
+            buffer[:size_bytes] = data[:size_bytes]
+            self._parser.buffer_updated(size_bytes)
+            data = data[size_bytes:]
+
+    def shutdown(self) -> None:
+        """The server stops."""
+        if not self._closing:
+            self._say_close(Close(CloseCode.SERVICE_RESTART, ""))
+            self._end(_disconnect(CloseCode.SERVICE_RESTART, ""))
+        self._hang_up()
+
+    # The peer's side: picows calls these
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take a frame; the whole binary message comes first, as every 20 ms of audio is one."""
+        if frame.msg_type is _BINARY and self._taking and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
+            self._deliver({"type": "websocket.receive", "bytes": frame.get_payload_as_bytes()}, frame.payload_size)
+        else:
+            self._on_other_frame(frame)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """The socket is gone, or `_detach` told picows so."""
+        if not self._detached:
+            self._detached = True
+            self.connection_lost(None)
+
+    def on_parser_error(self, code: int, reason: str) -> None:
+        """What came can't be read on from here."""
+        self._detach()
+        self.pause_writing()
+        self._loop.call_soon(self._refuse, code, reason)  # behind the frame before, as picows reads one ahead
+
+    def pause_writing(self) -> None:
+        """The socket is backed up."""
+        self._paused = True
+        self._ready = False
+
+    def resume_writing(self) -> None:
+        """The socket takes more."""
+        self._paused = False
+        self._ready = not self._closing
+        self._wake_senders()
+        if self._owed_pong is not None and self._ready and not self._is_closing():
+            self._send_frame(_PONG, self._owed_pong)
+        self._owed_pong = None
+
+    def eof_received(self) -> bool:
+        """The peer writes no more."""
+        self._end(_disconnect(CloseCode.ABNORMAL_CLOSURE, ""))
+        self._hang_up()
+        return False
+
+    def data_received(self, data: bytes) -> None:
+        """What comes behind the end is thrown away."""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self._end(_disconnect(CloseCode.ABNORMAL_CLOSURE, ""))
+        self._lost = True
+        self._set_timer(None)
+        self._connections.discard(self)
+        self._transport = self._parser = self._send_frame = None  # each holds this object, in a circle
+        self._is_closing = bool
+
+    def _on_other_frame(self, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if self._closing:
+            if kind is _CLOSE:
+                self._hang_up()
+        elif frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self._refuse(CloseCode.PROTOCOL_ERROR, "reserved bits must be 0")
+        elif kind is _PING:
+            payload = frame.get_payload_as_bytes()
+            if self._paused:
+                self._owed_pong = payload  # the latest stands for all, or they would pile up
+            elif not self._is_closing():
+                self._send_frame(_PONG, payload)
+        elif kind is _PONG:
+            self._on_pong(frame.get_payload_as_bytes())
+        elif kind is _CLOSE:
+            self._on_close_frame(frame.get_payload_as_bytes())
+        elif (kind is _CONTINUATION) == (self._partial is None):
+            self._refuse(CloseCode.PROTOCOL_ERROR, "a fragment out of order")
+        else:
+            self._on_data(frame, is_text=kind is _TEXT or (kind is _CONTINUATION and self._partial_is_text))
+
+    def _on_data(self, frame: WSFrame, *, is_text: bool) -> None:
+        """A whole message, or a fragment in its place."""
+        partial = self._partial
+        if partial is None and is_text and frame.fin:
+            try:
+                self._deliver(
+                    {"type": "websocket.receive", "text": frame.get_payload_as_utf8_text()}, frame.payload_size
+                )
+            except UnicodeDecodeError as exc:
+                self._refuse_text(exc.start)
+            return
+        if partial is None:
+            partial = self._partial = bytearray()
+            self._partial_is_text = is_text
+            self._valid_bytes = 0
+            self._taking = False
+        if len(partial) + frame.payload_size > self._max_bytes:
+            self._refuse(CloseCode.MESSAGE_TOO_BIG, "message too big")
+            return
+        partial += frame.get_payload_as_bytes()
+        if is_text:
+            try:
+                self._valid_bytes += codecs.utf_8_decode(partial[self._valid_bytes :], "strict", bool(frame.fin))[1]
+            except UnicodeDecodeError as exc:
+                self._refuse_text(self._valid_bytes + exc.start)
+                return
+        if frame.fin:
+            self._partial = None
+            self._taking = True
+            content = {"text": partial.decode()} if is_text else {"bytes": bytes(partial)}
+            self._deliver({"type": "websocket.receive", **content}, len(partial))
+
+    def _refuse_text(self, byte: int) -> None:
+        logger.warning("a text message was not UTF-8 (byte %d), closed with 1007", byte)
+        self._refuse(CloseCode.INVALID_DATA, "invalid UTF-8")
+
+    def _on_pong(self, payload: bytes) -> None:
+        if payload != self._ping:
+            return
+        self._ping = None
+        if self._ping_timeout_s is not None:  # otherwise the next ping is set already
+            assert self._ping_interval_s is not None
+            self._set_timer(max(0.0, self._pinged_s + self._ping_interval_s - self._loop.time()), self._send_ping)
+
+    def _on_close_frame(self, payload: bytes) -> None:
+        try:
+            close = Close.parse(payload)
+        except ProtocolError:
+            self._refuse(CloseCode.PROTOCOL_ERROR, "invalid close frame")
+        except UnicodeDecodeError:
+            self._refuse(CloseCode.INVALID_DATA, "invalid UTF-8")
+        else:
+            self._on_close(close)
+
+    def _on_close(self, close: Close) -> None:
+        if not self._closing:
+            self._say_close(close)
+            self._end(_disconnect(close.code, close.reason))
+        self._hang_up()
+
+    def _deliver(self, message: Message, size_bytes: int) -> None:
+        self._inbox.append(message)
+        waiter = self._waiter
+        if waiter is not None:
+            self._waiter = None
+            if not waiter.done():  # cancelled
+                waiter.set_result(None)
+        elif len(self._inbox) > _WAITING_MESSAGES or size_bytes > _SHORT_BYTES:
+            self._pause_reading()
+
+    def _wake_senders(self) -> None:
+        drained, self._drained = self._drained, None
+        if drained is not None:
+            drained.set_result(None)
+
+    def _pause_reading(self) -> None:
+        if not self._read_paused and not self._closing:
+            self._read_paused = self._stalled = True
+            self._transport.pause_reading()
+
+    def _resume_reading(self) -> None:
+        self._read_paused = False
+        if self._transport is not None and not self._is_closing():
+            self._transport.resume_reading()
+
+    # Keep-alive
+
+    def _set_timer(self, delay_s: float | None, callback: Callable[[], object] = bool) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if delay_s is None else self._loop.call_later(delay_s, callback)
+
+    def _send_ping(self) -> None:
+        if self._is_closing():
+            return
+        self._ping = random.randbytes(4)
+        self._pinged_s = self._loop.time()
+        self._stalled = self._read_paused
+        self._send_frame(_PING, self._ping)
+        if self._ping_timeout_s is None:
+            self._set_timer(self._ping_interval_s, self._send_ping)
+        else:
+            self._set_timer(self._ping_timeout_s, self._on_no_pong)
+
+    def _on_no_pong(self) -> None:
+        assert self._ping_timeout_s is not None
+        late_s = self._loop.time() - self._pinged_s - self._ping_timeout_s
+        if self._stalled or late_s > _STALL_S:  # the answer may be there, unread
+            self._stalled = self._read_paused
+            self._pinged_s = self._loop.time()
+            self._set_timer(self._ping_timeout_s, self._on_no_pong)
+            return
+        self._say_close(Close(CloseCode.INTERNAL_ERROR, "keepalive ping timeout"))
+        self._end(_disconnect(CloseCode.ABNORMAL_CLOSURE, "no answer to a ping"))
+        self._hang_up()
+
+    # The end
+
+    def _close(self, close: Close) -> None:
+        """Begin the closing handshake."""
+        if self._is_closing():
+            return
+        self._say_close(close)
+        self._end(_disconnect(close.code, close.reason))
+        self._set_timer(self.close_timeout, self._transport.abort)
+
+    def _refuse(self, code: int, reason: str) -> None:
+        """What came breaks the protocol."""
+        if not self._closing:
+            self._say_close(Close(code, reason))
+            self._end(_disconnect(code, reason, **{CLOSED_BY_SERVER: True}))
+        self._hang_up(lingering=True)
+
+    def _say_close(self, close: Close) -> None:
+        payload = b"" if close.code == CloseCode.NO_STATUS_RCVD else close.serialize()
+        frame = Frame(Opcode.CLOSE, payload).serialize(mask=False)
+        if not self._is_closing():
+            self._transport.write(frame)
+
+    def _end(self, message: Message) -> None:
+        """Nothing is delivered or written any more; the application gets what waits, and then this message."""
+        self._closing = True
+        self._ready = self._taking = False
+        self._partial = None
+        if self._ended is None:
+            self._ended = message
+            self._set_timer(None)
+        if self._read_paused:
+            self._resume_reading()
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        self._wake_senders()
+
+    def _detach(self) -> None:
+        """From here on picows reads no more, and can't write, not even to a socket that has got the same number."""
+        if not self._detached:
+            self._detached = True
+            self._parser.connection_lost(None)
+            self._transport.set_protocol(self)
+
+    def _hang_up(self, *, lingering: bool = False) -> None:
+        """Close the socket, unless it is gone."""
+        if self._lost:
+            return
+        self._detach()
+        if lingering and not self._is_closing() and self._transport.can_write_eof():
+            # The rest of what it sends is read: a socket that is closed before is reset, and the reason may be lost.
+            with contextlib.suppress(OSError):  # reset already
+                self._transport.write_eof()
+        else:
+            self._transport.close()
+        self._set_timer(self.close_timeout, self._transport.abort)
+
+
+class _Parser(WSProtocol):  # type: ignore[misc]  # it has no stub
+    """picows' protocol, which reads no more at once than it should, and tells of the end of what the peer writes."""
+
+    __slots__ = ()
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        buffer: memoryview = WSProtocol.get_buffer(self, size_hint)
+        return buffer[:_READ_BYTES]
+
+    def eof_received(self) -> bool:
+        self.listener.eof_received()
+        return False
+
+
+class _Line:
+    """The transport as picows sees it: what it does to socket options is asyncio's affair, and closing is ours."""
+
+    __slots__ = ("_transport",)
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return self if name == "socket" else self._transport.get_extra_info(name, default)
+
+    def fileno(self) -> int:
+        """The number picows sends to; it takes the transport where that fails."""
+        socket = self._transport.get_extra_info("socket")
+        return -1 if socket is None else int(socket.fileno())
+
+    def setsockopt(self, *args: object) -> None:
+        pass
+
+    def getsockopt(self, *args: object) -> int:
+        return 0
+
+    def close(self) -> None:
+        pass
+
+    def abort(self) -> None:
+        pass
+
+
+class _Log:
+    """The logger that picows is given: it writes nothing, and passes on what picows refuses."""
+
+    __slots__ = ("_stream",)
+
+    def __init__(self, stream: _Stream) -> None:
+        self._stream = stream
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802  # logging's name
+        return False
+
+    def debug(self, *args: object) -> None:
+        pass
+
+    info = debug
+
+    def error(self, message: str, refused: tuple[int, str]) -> None:
+        self._stream.on_parser_error(int(refused[0]), refused[1][:_REASON_LETTERS])
+
+    def exception(self, message: str) -> None:
+        """An exception in our own code."""
+        logger.exception("a WebSocket connection failed")  # noqa: LOG004  # picows calls this in its `except`
+        self._stream.on_parser_error(CloseCode.INTERNAL_ERROR, "")
+
+
+class _Answered(WSUpgradeResponse):
+    """picows' answer to the request: uvicorn's has been written."""
+
+    def to_bytes(self) -> bytearray:
+        return bytearray()
+
+
+_ANSWERED = _Answered()
+_ANSWERED.status = HTTPStatus.SWITCHING_PROTOCOLS
+_ANSWERED.headers = {}  # type: ignore[assignment]  # picows puts the same accept key of its request there each time
+
+
+def _disconnect(code: int, reason: str, **more: Any) -> Message:
+    return {"type": "websocket.disconnect", "code": int(code), "reason": reason, **more}
+
+
+def _header(opcode: int, size_bytes: int) -> bytes:
+    """The head of an unmasked frame that is a whole message."""
+    first = 0x80 | opcode
+    if size_bytes < 126:
+        return bytes((first, size_bytes))
+    if size_bytes < 65_536:
+        return struct.pack("!BBH", first, 126, size_bytes)
+    return struct.pack("!BBQ", first, 127, size_bytes)

@@ -1,0 +1,35 @@
+"""The ways in which every WebSocket test serves its app."""
+
+from __future__ import annotations
+
+import pytest
+
+from .ws_way import Way
+
+_WAYS = [
+    Way("picows", "asyncio", False),
+    Way("picows", "asyncio", True),
+    Way("picows", "uvloop", False),
+    Way("picows", "uvloop", True),
+    Way("sansio", "asyncio", False),
+    Way("sansio", "asyncio", True),
+    Way("sansio", "uvloop", False),
+    Way("wsproto", "asyncio", False),
+]
+# They tell least: each of their parts is in one of the ways above.
+_SLOW_WAYS = [
+    Way("sansio", "uvloop", True),
+    Way("wsproto", "asyncio", True),
+    Way("wsproto", "uvloop", False),
+    Way("wsproto", "uvloop", True),
+]
+
+
+@pytest.fixture(
+    params=[*_WAYS, *(pytest.param(way, marks=pytest.mark.slow) for way in _SLOW_WAYS)],
+    ids=str,
+)
+def way(request: pytest.FixtureRequest) -> Way:
+    found: Way = request.param
+    found.skip_what_is_not_installed()
+    return found
