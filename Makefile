@@ -3,6 +3,8 @@
 
 VENV ?= .venv
 LOWEST_VENV ?= .venv-lowest
+BENCH_VENV ?= benchmarks/.venvs/runner
+MICRO_VENV ?= benchmarks/.venvs/micro
 ARGS ?=
 
 # What an interpreter must be able to do. A name on PATH may be a shim that doesn't run: so try it.
@@ -15,12 +17,14 @@ LEAN := $(VENV)/.stamp-lean
 DEV := $(VENV)/.stamp-dev
 DOCS := $(VENV)/.stamp-docs
 LOWEST := $(LOWEST_VENV)/.stamp-lowest
+BENCH := $(BENCH_VENV)/.stamp-bench
+MICRO := $(MICRO_VENV)/.stamp-micro
 # An environment whose interpreter is gone (a link that leads nowhere) has to be made anew: its stamps don't count.
-$(shell for v in $(VENV) $(LOWEST_VENV); do [ -e $$v/bin/python ] || rm -f $$v/.stamp-*; done)
+$(shell for v in $(VENV) $(LOWEST_VENV) $(BENCH_VENV) $(MICRO_VENV); do [ -e $$v/bin/python ] || rm -f $$v/.stamp-*; done)
 PIP := bin/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help lint type format test test-lowest conformance demo docs clean
+.PHONY: help lint type format test test-lowest conformance demo docs bench bench-quick bench-micro clean
 # Two installs into one environment must not run at once, not even under `make -j`.
 .NOTPARALLEL:
 
@@ -55,8 +59,17 @@ demo: $(LEAN) ## let a simulated session speak to a real server, and print what 
 docs: $(DOCS) ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 
+bench: $(BENCH) ## compare with other libraries, half an hour on a quiet machine (ARGS="--rows a,b")
+	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
+
+bench-quick: $(BENCH) ## the three most telling comparisons, in about a minute
+	$(BENCH_VENV)/bin/python -m benchmarks --quick $(ARGS)
+
+bench-micro: $(MICRO) ## time single parts: framing, session, texts, protocol classes, a connection without a socket
+	$(MICRO_VENV)/bin/python -m pytest benchmarks/micro --benchmark-columns=min,median,rounds $(ARGS)
+
 clean: ## remove the environments and everything that was built
-	rm -rf .venv .venv-* build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-* benchmarks/.venvs .benchmarks build dist site .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(LEAN): pyproject.toml $(VENV)/bin/python
@@ -77,8 +90,19 @@ $(DOCS): pyproject.toml $(VENV)/bin/python
 
 $(LOWEST): pyproject.toml scripts/lowest.py $(LOWEST_VENV)/bin/python
 	@echo "Installing the package with the lowest versions it allows into $(LOWEST_VENV)"
-	@$(LOWEST_VENV)/bin/python scripts/lowest.py cli examples test > $(LOWEST_VENV)/lowest.txt
+	@$(LOWEST_VENV)/bin/python scripts/lowest.py cli examples fast test > $(LOWEST_VENV)/lowest.txt
 	@$(LOWEST_VENV)/$(PIP) -c $(LOWEST_VENV)/lowest.txt -e '.[test]'
+	@touch $@
+
+# The runner makes the environments of those that are compared.
+$(BENCH): benchmarks/requirements/runner.txt $(BENCH_VENV)/bin/python
+	@echo "Installing the benchmark's runner into $(BENCH_VENV)"
+	@$(BENCH_VENV)/$(PIP) -r $<
+	@touch $@
+
+$(MICRO): pyproject.toml $(wildcard benchmarks/requirements/*.txt) $(MICRO_VENV)/bin/python
+	@echo "Installing the package and pytest-benchmark into $(MICRO_VENV)"
+	@$(MICRO_VENV)/$(PIP) -r benchmarks/requirements/micro.txt
 	@touch $@
 
 # A folder that isn't an environment is never cleared.
