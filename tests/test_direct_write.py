@@ -12,7 +12,7 @@ import pytest
 from conftest import FIRST_MESSAGE, FRAME_BYTES
 
 from vonage_audio_connector_server import AudioConnector, Client, JSONTransport
-from vonage_audio_connector_server.outcomes import DIRECT_WRITE
+from vonage_audio_connector_server.direct import DIRECT, Direct
 
 CLEAR = ['{"event":"websocket:cleared"}', '{"action":"clear"}']
 FRAMES = [number.to_bytes(2, "little") * (FRAME_BYTES // 2) for number in range(1, 51)]
@@ -53,7 +53,8 @@ class Server:
 
     async def serve(self, app: AudioConnector) -> None:
         scope: dict[str, Any] = {"type": "websocket", "path": "/", "query_string": b"", "headers": []}
-        scope["extensions"] = {DIRECT_WRITE: {"write": self.write}}
+        direct = Direct(self._messages.get, self.send, self.write, asyncio.get_running_loop().call_later)
+        scope["extensions"] = {DIRECT: direct}
         await app(scope, self._messages.get, self.send)
 
 

@@ -11,7 +11,7 @@ import pytest
 ROOT = "vonage_audio_connector_server"
 SRC = Path(__file__).parent.parent / "src" / ROOT
 
-ROWS = ["errors", "models", "outcomes", "core", "config door inbox stepping simulator uvicorn_protocol watchdog"]
+ROWS = ["errors", "models", "outcomes", "core direct", "config door inbox stepping simulator uvicorn_protocol watchdog"]
 ROWS += [
     "entrance home picows_protocol tokens writer",
     "reader",

@@ -25,8 +25,9 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
 from vonage_audio_connector_server import AudioConnectorConfigError, AudioConnectorServerConfig, Video
+from vonage_audio_connector_server.direct import DIRECT
 from vonage_audio_connector_server.errors import AudioConnectorStartServerError
-from vonage_audio_connector_server.outcomes import CLOSED_BY_SERVER, DIRECT_WRITE
+from vonage_audio_connector_server.outcomes import CLOSED_BY_SERVER
 from vonage_audio_connector_server.picows_protocol import PicowsProtocol
 from vonage_audio_connector_server.server import _find_ws_protocol
 from vonage_audio_connector_server.uvicorn_protocol import QuietSansIOProtocol
@@ -236,7 +237,7 @@ class Call:
 
     def write(self, *payloads: bytes | str) -> bool:
         waiting: deque[bytes | str] = deque(payloads)
-        taken: bool = self.scope["extensions"][DIRECT_WRITE]["write"](waiting)
+        taken: bool = self.scope["extensions"][DIRECT].write(waiting)
         assert list(waiting) == ([] if taken else list(payloads)), "all or none"
         return taken
 
@@ -424,7 +425,7 @@ async def test_a_text_that_cannot_be_encoded_writes_nothing(protocol_class: type
     async with accepted(protocol_class) as call:
         waiting: deque[bytes | str] = deque([b"a", "\ud800"])
         with pytest.raises(UnicodeEncodeError):
-            call.scope["extensions"][DIRECT_WRITE]["write"](waiting)
+            call.scope["extensions"][DIRECT].write(waiting)
         assert len(waiting) == 2
         assert call.write(b"b")
         assert call.line.frames() == [(BINARY, b"b")]

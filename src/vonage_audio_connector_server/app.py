@@ -20,9 +20,9 @@ from .connection import Connection
 from .core.pacing import DEFAULT_LEAD_S
 from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
+from .direct import DIRECT
 from .entrance import FORBIDDEN, Refusal, ask, mask_query, refuse
 from .models import AudioConnectorConnectionData
-from .outcomes import DIRECT_WRITE
 from .reader import RESTART
 from .stepping import call
 
@@ -183,8 +183,8 @@ class AudioConnector:
                 return
         except OSError:
             return  # the peer went away during the handshake: no connection, nothing to tell
-        write = (scope.get("extensions") or {}).get(DIRECT_WRITE, {}).get("write")
-        connection = Connection(receive, send, self.config, info.id, write)
+        direct = (scope.get("extensions") or {}).get(DIRECT)
+        connection = Connection(receive, send, self.config, info.id, direct)
         client = Client(connection, info)
         on_connect = self.config.on_connect or _ignore
         self._live.add(connection)

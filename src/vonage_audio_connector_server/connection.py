@@ -20,6 +20,7 @@ import anyio.abc
 from .config import AudioConnectorConfig
 from .core.ledger import Mark
 from .core.session import Session
+from .direct import Direct
 from .errors import AudioConnectorClosedError
 from .home import Home
 from .inbox import Item
@@ -27,7 +28,7 @@ from .models import AudioFormat, ConnectionStats
 from .outcomes import ClosedBy, CloseReport, FlushResult, PlaybackResult
 from .reader import RESTART, Handler, Handlers, Reader
 from .watchdog import Watchdog, watch
-from .writer import ABNORMAL, ASGIMessage, DirectWrite, Writer, backend_clock
+from .writer import ABNORMAL, ASGIMessage, Writer, backend_clock
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -57,7 +58,7 @@ class Connection:
         send: the ASGI `send` of the connection.
         config: the settings.
         connection_id: stands in every log line about it.
-        write: see `Writer`.
+        direct: the shorter ways that the server offers.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Connection:
         send: Callable[[ASGIMessage], Awaitable[None]],
         config: AudioConnectorConfig,
         connection_id: str,
-        write: DirectWrite | None = None,
+        direct: Direct | None = None,
     ) -> None:
         self.id = connection_id
         self.clock = backend_clock()
@@ -88,8 +89,15 @@ class Connection:
             when_full=config.when_full,
             blocked=partial(_was_blocked, self._watchdog, self._offset_s),
         )
-        self.writer = Writer(self.session, send, self.clock, self.end, write)
-        self.reader = Reader(self, receive, config.max_message_bytes)
+        write = call_later = listen = None
+        if direct is not None:
+            if direct.send == send:
+                write, call_later = direct.write, direct.call_later
+            if direct.receive == receive:
+                listen = direct.listen
+        self.writer = Writer(self.session, send, self.clock, self.end, write, call_later)
+        self.writer.start = self.home.start
+        self.reader = Reader(self, receive, config.max_message_bytes, listen)
         self._max_duration_s = config.max_duration_s
         self._setting_up = True  # until on_connect returns
         self._finished = False  # on_disconnect has run

@@ -8,10 +8,11 @@ when the connection does.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from threading import get_ident
 from typing import Any, Generic, TypeVar, TypeVarTuple, overload
 
@@ -102,18 +103,22 @@ class Home:
 
     # In the owner's thread
 
-    def _start(self, tasks: anyio.abc.TaskGroup) -> None:
-        """Start the task that does the jobs, out of a callback. It is there for who needs it: not before the first."""
-        self._working = True
+    def start(self, function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Start a task of the connection, out of a callback."""
+        tasks = self.tasks
+        if tasks is None:
+            return
         create_task = getattr(self._loop, "create_task", None)
         if create_task is None:  # trio
-            tasks.start_soon(self._work, tasks)
+            tasks.start_soon(function)
         else:  # anyio has to be in a task; this one lives for a turn of the loop
-            create_task(self._start_in_task(tasks), context=self._context)
+            create_task(self._start_in_task(tasks, function), context=self._context)
 
-    async def _start_in_task(self, tasks: anyio.abc.TaskGroup) -> None:
+    async def _start_in_task(
+        self, tasks: anyio.abc.TaskGroup, function: Callable[[], Coroutine[Any, Any, None]]
+    ) -> None:
         if self._ended is None:
-            tasks.start_soon(self._work, tasks)
+            tasks.start_soon(function)
 
     async def _work(self, tasks: anyio.abc.TaskGroup) -> None:
         """Do what is called for, in order, until cancelled.
@@ -152,7 +157,8 @@ class Home:
             if self._news is not None:
                 self._news.set()
             elif not self._working and self.tasks is not None:
-                self._start(self.tasks)
+                self._working = True  # the task is there for who needs it: not before the first job
+                self.start(partial(self._work, self.tasks))
 
     async def _do(
         self, answer: _Answer[Any], function: Callable[..., Any], args: tuple[Any, ...], tasks: anyio.abc.TaskGroup

@@ -16,6 +16,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
 from http import HTTPStatus
 from typing import Any
 
@@ -23,7 +24,8 @@ from uvicorn.protocols.utils import ClientDisconnected
 from websockets.exceptions import ProtocolError
 from websockets.frames import Close, CloseCode, Frame, Opcode
 
-from .outcomes import CLOSED_BY_SERVER, DIRECT_WRITE
+from .direct import DIRECT, Direct, Take
+from .outcomes import CLOSED_BY_SERVER
 from .uvicorn_protocol import QuietSansIOProtocol
 
 _INSTALL = "PicowsProtocol needs picows 2.3 (2.3.1 or newer): pip install 'vonage-audio-connector-server[fast]'"
@@ -97,8 +99,16 @@ class PicowsProtocol(QuietSansIOProtocol):
 
     def run_asgi(self) -> Coroutine[Any, Any, None]:
         """Run the application."""
-        self.scope["extensions"][DIRECT_WRITE] = {"write": self._stream.write}
-        return self._stream.run(self.app, self.scope)
+        stream, loop = self._stream, self.loop
+        direct = Direct(stream.receive, stream.send, stream.write, loop.call_later, stream.listen)
+        self.scope["extensions"][DIRECT] = direct  # type: ignore[assignment]
+        # Its context is made here, because a task of CPython 3.11 doesn't tell it.
+        context = copy_context()
+        task = loop.create_task(stream.run(self.app, self.scope), context=context)
+        stream.app_task = task, context
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return _started()
 
     def start_keepalive(self) -> None:
         """The handshake was answered with 101: uvicorn calls this right behind it."""
@@ -147,11 +157,14 @@ class _Stream(WSListener):
         "_ready",
         "_send_frame",
         "_stalled",
+        "_take",
         "_taking",
+        "_task",
         "_timer",
         "_transport",
         "_valid_bytes",
         "_waiter",
+        "app_task",
         "close_timeout",
     )
 
@@ -174,6 +187,9 @@ class _Stream(WSListener):
         self._drained: asyncio.Future[None] | None = None
         self._owed_pong: bytes | None = None
 
+        self.app_task: tuple[asyncio.Task[None], Context] | None = None
+        self._take: Take | None = None
+        self._task: tuple[asyncio.Task[Any], Context] | None = None  # in whose name messages go to `_take`
         self._inbox: deque[Message] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._read_paused = False
@@ -210,6 +226,7 @@ class _Stream(WSListener):
                 uvicorn_logger.error("ASGI callable returned without completing handshake.")
             elif result is not None:
                 uvicorn_logger.error("ASGI callable should return None, but returned '%s'.", result)
+        self.app_task = self._task = self._take = None
         if self._handshake is not None:
             self._handshake.send_500_response()  # unless it was answered
             self._handshake.transport.close()
@@ -281,7 +298,7 @@ class _Stream(WSListener):
             await self.send(message)
 
     def write(self, payloads: deque[bytes | str]) -> bool:
-        """Write all payloads, each as one message, in one go; the extension `DIRECT_WRITE`.
+        """Write all payloads, each as one message, in one go; see `Direct`.
 
         Returns:
             False where it took none: the socket is backed up, or the connection is not open.
@@ -313,6 +330,16 @@ class _Stream(WSListener):
             self._send_frame(kind, payload)
         else:
             self._transport.write(b"".join((_header(kind.value, size_bytes), payload)))
+
+    def listen(self, take: Take | None) -> None:
+        """Give binary messages to `take` while the running task waits in `receive`; see `Direct`."""
+        self._take, self._task = take, None
+        task = asyncio.current_task()
+        if take is not None and task is not None:
+            if self.app_task is not None and task is self.app_task[0]:
+                self._task = self.app_task
+            elif sys.version_info >= (3, 12):
+                self._task = task, task.get_context()
 
     # uvicorn's side
 
@@ -384,9 +411,22 @@ class _Stream(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take a frame; the whole binary message comes first, as every 20 ms of audio is one."""
         if frame.msg_type is _BINARY and self._taking and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
-            self._deliver({"type": "websocket.receive", "bytes": frame.get_payload_as_bytes()}, frame.payload_size)
+            data = frame.get_payload_as_bytes()
+            if self._task is None or not self._is_taken(data, *self._task):
+                self._deliver({"type": "websocket.receive", "bytes": data}, len(data))
         else:
             self._on_other_frame(frame)
+
+    def _is_taken(self, data: bytes, task: asyncio.Task[Any], context: Context) -> bool:
+        """Let the application take a message in the name of its task, if that waits for one."""
+        if self._waiter is None or self._waiter.done() or self._inbox:
+            return False
+        assert self._take is not None
+        asyncio._enter_task(self._loop, task)
+        try:
+            return context.run(self._take, data)
+        finally:
+            asyncio._leave_task(self._loop, task)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The socket is gone, or `_detach` told picows so."""
@@ -430,6 +470,7 @@ class _Stream(WSListener):
         self._set_timer(None)
         self._connections.discard(self)
         self._transport = self._parser = self._send_frame = None  # each holds this object, in a circle
+        self._take = self._task = None
         self._is_closing = bool
 
     def _on_other_frame(self, frame: WSFrame) -> None:
@@ -710,6 +751,10 @@ class _Answered(WSUpgradeResponse):
 _ANSWERED = _Answered()
 _ANSWERED.status = HTTPStatus.SWITCHING_PROTOCOLS
 _ANSWERED.headers = {}  # type: ignore[assignment]  # picows puts the same accept key of its request there each time
+
+
+async def _started() -> None:
+    """Stands for the application's task, which has been started."""
 
 
 def _disconnect(code: int, reason: str, **more: Any) -> Message:

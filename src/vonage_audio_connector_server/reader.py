@@ -18,6 +18,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from .core.events import Audio, Event, Notified
+from .direct import Listen
 from .errors import AudioConnectorClosedError, AudioConnectorProtocolError
 from .inbox import Inbox, Item, text_bytes
 from .outcomes import CLOSED_BY_SERVER, ClosedBy
@@ -69,10 +70,15 @@ class Reader:
         connection: whose messages they are.
         receive: the ASGI `receive` of the connection.
         max_message_bytes: a longer message closes it.
+        listen: see `Direct`.
     """
 
     def __init__(
-        self, connection: Connection, receive: Callable[[], Awaitable[ASGIMessage]], max_message_bytes: int
+        self,
+        connection: Connection,
+        receive: Callable[[], Awaitable[ASGIMessage]],
+        max_message_bytes: int,
+        listen: Listen | None = None,
     ) -> None:
         self.handlers = _NONE
         self._listener: Handler | None = None  # one of the handlers that take messages
@@ -85,6 +91,8 @@ class Reader:
         self._connection = connection
         self._receive = receive
         self._max_message_bytes = max_message_bytes
+        self._listen = listen
+        self._taken: tuple[Handler, _Begun | None] | None = None  # what `take` has begun and not ended
         self._set_up_s = math.inf  # when on_connect returned; until then it may still set a handler
         self._relieved = False  # another task reads on meanwhile
         self._caught_up_s = connection.clock()  # when all that came had been read
@@ -99,9 +107,16 @@ class Reader:
         """Read until the connection ends, or another task reads on."""
         connection, session, writer = self._connection, self._connection.session, self._connection.writer
         clock, receive = connection.clock, self._receive
+        if self._listen is not None:
+            self._listen(self.take)
         while connection.ended_s is None:
             self._asked_s = asked_s = clock()
             message = await receive()
+            if self._taken is not None:
+                taken, self._taken = self._taken, None
+                if await self._hand_over_rest(*taken):
+                    return
+                continue
             now_s = clock()
             if is_idle := now_s - asked_s > IDLE_S:
                 writer.turned_s = now_s
@@ -143,6 +158,42 @@ class Reader:
                         return  # another task reads on
                 elif await self._hand_over(item):
                     return
+
+    def take(self, data: bytes) -> bool:
+        """Deal with a frame of audio in the stead of `read`, which waits for it, as far as that needs no waiting.
+
+        Returns False where `read` has to deal with it, or to go on with its handler.
+        """
+        connection, only = self._connection, self._only
+        if (
+            only is None
+            or self.is_handling
+            or self.inbox.items
+            or self._lag_told
+            or connection.ended_s is not None
+            or connection.writer.closing is not None
+            or len(data) > self._max_message_bytes
+        ):
+            return False
+        session = connection.session
+        now_s = connection.writer.turned()
+        self.last_s = now_s
+        if session.receive_bytes(data):
+            connection.format_known()
+        if session.out.has_history:
+            session.out.forget_heard(now_s)
+        if now_s - self._asked_s > IDLE_S + 2 * connection.turn_s:
+            self._caught_up_s, self._backlog_s, self._busy_lag_s = now_s, 0.0, 0.0
+        else:
+            self._behind(data, now_s)
+        self.is_handling, self._relieved = True, False
+        begun = _begin(only, data)
+        if begun is None and not self.inbox.items and connection.ended_s is None and not self._lag_told:
+            self.is_handling = False
+            self._asked_s = connection.clock()
+            return True
+        self._taken = only, begun
+        return False
 
     def lag_s(self, now_s: float) -> float:
         """How far behind real time the program is with what came."""
@@ -349,6 +400,9 @@ class Reader:
     def forget(self) -> None:
         """All is over. Let the connection, and the client that handlers hold, go without the collector."""
         self.handlers, self._listener, self._only = _NONE, None, None
+        if self._listen is not None:
+            self._listen(None)
+            self._listen = None
         del self._connection
         if not self.is_iterating:
             self.inbox.clear()

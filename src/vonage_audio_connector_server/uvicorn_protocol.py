@@ -14,7 +14,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import CloseCode
 from websockets.protocol import State
 
-from .outcomes import CLOSED_BY_SERVER, DIRECT_WRITE
+from .direct import DIRECT, Direct
+from .outcomes import CLOSED_BY_SERVER
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -34,7 +35,7 @@ class QuietSansIOProtocol(WebSocketsSansIOProtocol):
     """uvicorn's `websockets-sansio`; a text that is not UTF-8 closes with 1007 and one warning.
 
     The disconnect message tells more than uvicorn's: a connection that is lost, or answers no ping, ends with 1006, and
-    one that uvicorn itself closes, because of what came, has `CLOSED_BY_SERVER`. The scope has `DIRECT_WRITE`.
+    one that uvicorn itself closes, because of what came, has `CLOSED_BY_SERVER`. The scope has `DIRECT`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -51,15 +52,16 @@ class QuietSansIOProtocol(WebSocketsSansIOProtocol):
             self.handshake_complete = self.handshake_complete or self.initial_response is not None
 
         self.app = answer
-        self.scope["extensions"][DIRECT_WRITE] = {"write": self.write}
+        direct = Direct(self.receive, self.send, self.write, self.loop.call_later)
+        self.scope["extensions"][DIRECT] = direct  # type: ignore[assignment]
         try:
             await super().run_asgi()
         finally:  # what holds this object in a circle
             self.app = app
-            del self.scope["extensions"][DIRECT_WRITE]
+            del self.scope["extensions"][DIRECT]
 
     def write(self, payloads: deque[bytes | str]) -> bool:
-        """Write all payloads, each as one message, in one go; the extension `DIRECT_WRITE`.
+        """Write all payloads, each as one message, in one go; see `Direct`.
 
         Returns:
             False where it took none: the socket is backed up, or the connection is not open.

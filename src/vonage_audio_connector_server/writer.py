@@ -15,8 +15,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections import deque
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
 from typing import Any
 
 import anyio
@@ -24,13 +23,13 @@ import anyio.abc
 from anyio.lowlevel import checkpoint
 
 from .core.session import Action, Idle, Send, Session, Wait
+from .direct import CallLater, Timer, Write
 from .outcomes import ClosedBy
 from .stepping import FirstStep
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
 ASGIMessage = MutableMapping[str, Any]
-DirectWrite = Callable[[deque[bytes | str]], bool]  # see outcomes.DIRECT_WRITE
 
 WRITE_S = 10.0
 """A write that can't progress for this long ends the connection: the peer has stopped reading."""
@@ -40,6 +39,9 @@ TURN_S = 0.01
 
 LATE_S = 0.02
 """A wake-up that is later than one frame is counted; the lead makes up for it."""
+
+TICK_S = 0.001
+"""No timer is shorter: event loops round to it, and would look too early again and again."""
 
 ABNORMAL = 1006  # RFC 6455 §7.4.1: the socket went away without a close
 
@@ -69,7 +71,8 @@ class Writer:
         clock: the clock of the session.
         on_end: called once, when the close is on the wire or the socket turned out to be gone: the close code, who
             closed, and why.
-        write: writes a whole batch in one go, where the server can do that.
+        write: see `Direct`; with `call_later`, it makes the writer task superfluous as long as the socket takes all.
+        call_later: see `Direct`.
     """
 
     def __init__(
@@ -78,9 +81,11 @@ class Writer:
         send: Callable[[ASGIMessage], Awaitable[None]],
         clock: Callable[[], float],
         on_end: Callable[[int, ClosedBy, str], None],
-        write: DirectWrite | None = None,
+        write: Write | None = None,
+        call_later: CallLater | None = None,
     ) -> None:
         self.tasks: anyio.abc.TaskGroup | None = None  # where the writer task may be started
+        self.start: Callable[[Callable[[], Coroutine[Any, Any, None]]], object] = _never  # the same, out of a callback
         self.closing: tuple[int, ClosedBy, str] | None = None  # how to close, once what is queued is out
         self.ended = False
         self.last_s: float | None = None  # when something was last written
@@ -91,6 +96,8 @@ class Writer:
         self._clock = clock
         self._on_end = on_end
         self._write = write
+        self._call_later = call_later
+        self._timer: Timer | None = None  # looks at the queue in the stead of the writer task
         self._direct = not _on_trio()  # there a write that was begun in one task can't be ended in another
         self._blocked: anyio.Event | None = None  # a write that was begun waits; is set when it is done
         self._writing = False  # somebody holds the write turn
@@ -118,7 +125,7 @@ class Writer:
             self.last_s = now_s
             action = session.poll(now_s)
         if type(action) is Wait:
-            self.play_from(action.until_s)
+            self._look_at(action.until_s, now_s)
         return action
 
     def write_at_once(self, now_s: float) -> bool:
@@ -157,6 +164,7 @@ class Writer:
         if self.tasks is None or self.ended:
             return
         if not self._playing:
+            self._stop_timer()
             self._playing = True
             self._wake_at_s = -math.inf
             self.tasks.start_soon(self._play)
@@ -168,6 +176,7 @@ class Writer:
         self.ended = True
         self._write = None
         self._on_end = _nothing  # it holds the connection, which holds us
+        self._stop_timer()
         for event in (self._wake, self._turn_end, self._blocked):
             if event is not None:
                 event.set()
@@ -176,6 +185,7 @@ class Writer:
         """From now on only what is queued is written, and then the close."""
         self.closing = (code, by, reason)
         self._write = None
+        self._stop_timer()
 
     # The turn of the event loop
 
@@ -224,7 +234,7 @@ class Writer:
                 self._turn_end.set()
                 self._turn_end = None
         if type(action) is Wait:
-            self.play_from(action.until_s)
+            self._look_at(action.until_s, self._clock())
         return action
 
     async def close(self, code: int, by: ClosedBy, reason: str) -> None:
@@ -289,6 +299,39 @@ class Writer:
         await self._wait_turn_end()
         self.turned()
 
+    # The timer
+
+    def _look_at(self, due_s: float, now_s: float) -> None:
+        """Look at the queue at `due_s`, where the server has timers out of one; else the writer task does."""
+        if self._write is None or self._call_later is None:
+            self.play_from(due_s)
+        elif self._timer is None or due_s < self._wake_at_s:
+            self._stop_timer()
+            self._wake_at_s = due_s
+            self._timer = self._call_later(max(due_s - now_s, TICK_S), self._look)
+
+    def _look(self) -> None:
+        """It is time to write what is due by now."""
+        self._timer = None
+        if self._playing:  # the task goes on with it
+            return
+        now_s = self.turned()
+        self._count_late(now_s - self._wake_at_s)
+        if self.write_now(now_s) is None and not self.ended:  # the socket is backed up
+            self._playing = True
+            self._wake_at_s = -math.inf
+            self.start(self._play)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _count_late(self, late_s: float) -> None:
+        if late_s > LATE_S:
+            self.late_wakeups += 1
+            self.furthest_behind_s = max(self.furthest_behind_s, late_s)
+
     # The writer task
 
     async def _play(self) -> None:
@@ -298,22 +341,25 @@ class Writer:
                     await self._wait_turn_end()
                     continue
                 action = self.write_now(self._clock()) or await self.write_due()
-                if type(action) is not Wait:
+                if type(action) is not Wait or self._timer is not None:
                     return
                 self._wake_at_s = action.until_s
                 self._wake = anyio.Event()
                 with anyio.move_on_after(action.until_s - self._clock()) as timer:
                     await self._wake.wait()
                 self._wake_at_s = -math.inf
-                if timer.cancelled_caught and (late_s := self._clock() - action.until_s) > LATE_S:
-                    self.late_wakeups += 1
-                    self.furthest_behind_s = max(self.furthest_behind_s, late_s)
+                if timer.cancelled_caught:
+                    self._count_late(self._clock() - action.until_s)
         finally:
             self._playing = False
 
 
 def _nothing(code: int, by: ClosedBy, reason: str) -> None:
     """Stands for `on_end` once it was called."""
+
+
+def _never(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Stands for `start` until there is a connection."""
 
 
 def _on_trio() -> bool:

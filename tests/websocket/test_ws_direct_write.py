@@ -1,4 +1,4 @@
-"""The extension `DIRECT_WRITE`: a batch of messages in one write, or nothing of it."""
+"""The extension `DIRECT`: a batch of messages in one write, or nothing of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 from starlette.types import Receive, Scope, Send
 
-from vonage_audio_connector_server.outcomes import DIRECT_WRITE
+from vonage_audio_connector_server.direct import DIRECT
 
 from .ws_apps import accept, said
 from .ws_differences import offers_direct_write
@@ -22,7 +22,7 @@ BATCH: list[bytes | str] = ['{"action":"clear"}', *(bytes([number]) * 640 for nu
 
 
 def direct_write(scope: Scope) -> Callable[[Payloads], bool]:
-    write: Callable[[Payloads], bool] = scope["extensions"][DIRECT_WRITE]["write"]
+    write: Callable[[Payloads], bool] = scope["extensions"][DIRECT].write
     return write
 
 
@@ -36,7 +36,7 @@ def test_it_is_offered_by_our_own_classes_only(way: Way) -> None:
     offered: list[bool] = []
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        offered.append(DIRECT_WRITE in scope["extensions"])
+        offered.append(DIRECT in scope["extensions"])
         await accept(receive, send)
         await receive()
 

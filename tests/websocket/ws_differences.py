@@ -32,7 +32,7 @@ def lost_code(way: Way) -> int:
 
 
 def offers_direct_write(way: Way) -> bool:
-    """Whether the scope has the extension DIRECT_WRITE."""
+    """Whether the scope has the extension DIRECT."""
     return expected(way, True, wsproto=False)
 
 
