@@ -193,7 +193,7 @@ class Call:
         self.scope: Any = None
         self.app_receive: Any = None
         self.app_send: Any = None
-        self.fault: Exception | None = None
+        self.fault: type[Exception] | None = None
         config = uvicorn.Config(
             self._app,
             interface="asgi3",
@@ -725,16 +725,16 @@ async def test_the_end_of_what_the_peer_writes_is_a_loss() -> None:
         assert call.line.frames() == []
 
 
-@pytest.mark.parametrize(("fault", "number"), [(None, 1000), (ZeroDivisionError(), 1011)])
+@pytest.mark.parametrize(("fault", "number"), [(None, 1000), (ZeroDivisionError, 1011)])
 async def test_an_application_that_ends_closes(
-    fault: Exception | None, number: int, caplog: pytest.LogCaptureFixture
+    fault: type[Exception] | None, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with accepted() as call:
         call.fault = fault
         call.over.set()
         await until(lambda: bool(call.line.written))
         assert call.line.frames() == [(CLOSE, code(number))]
-        assert [record.exc_info[1] for record in caplog.records if record.exc_info] == ([fault] if fault else [])
+        assert [record.exc_info[0] for record in caplog.records if record.exc_info] == ([fault] if fault else [])
 
 
 async def test_a_server_that_stops_tells_both_sides() -> None:

@@ -33,6 +33,7 @@ class Home:
     Attributes:
         thread_id: `threading.get_ident()` of the owner's thread. Another thread may get the same number when this one
             has ended, but then the connection has, too.
+        context: of the task that made it.
         tasks: where the calls run, in a task that is started with the first one. The connection sets it before anybody
             may call.
     """
@@ -42,7 +43,7 @@ class Home:
         self.tasks: anyio.abc.TaskGroup | None = None
         self._loop: Any = current_token().native_token
         self._soon = _poster()
-        self._context = copy_context()
+        self.context = copy_context()
         self._working = False  # a task that does the jobs was started
         self._jobs: list[tuple[_Answer[Any], Callable[..., Any], tuple[Any, ...]]] = []  # of the owner's thread
         self._news: anyio.Event | None = None  # tells of a job
@@ -112,7 +113,7 @@ class Home:
         if create_task is None:  # trio
             tasks.start_soon(function)
         else:  # anyio has to be in a task; this one lives for a turn of the loop
-            create_task(self._start_in_task(tasks, function), context=self._context)
+            create_task(self._start_in_task(tasks, function), context=self.context)
 
     async def _start_in_task(
         self, tasks: anyio.abc.TaskGroup, function: Callable[[], Coroutine[Any, Any, None]]

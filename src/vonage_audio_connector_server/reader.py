@@ -369,7 +369,8 @@ class Reader:
                 raise begun
             if relieve and not self._relieved and connection.tasks is not None:
                 self._relieved = True
-                connection.tasks.start_soon(self.read)
+                # What the handler has set in its context is its own affair.
+                connection.home.context.run(connection.tasks.start_soon, self.read)
             await begun
         except anyio.get_cancelled_exc_class():
             if is_being_cancelled():
