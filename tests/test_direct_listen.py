@@ -19,7 +19,8 @@ from vonage_audio_connector_server import AudioConnector, Client
 pytest.importorskip("picows", reason="only the class on picows has it")
 import uvicorn
 
-from vonage_audio_connector_server.picows_protocol import PicowsProtocol, _Stream
+from vonage_audio_connector_server.picows_protocol import PicowsProtocol
+from vonage_audio_connector_server.picows_stream import Stream
 from vonage_audio_connector_server.reader import Reader
 
 FRAMES = [number.to_bytes(2, "little") * (FRAME_BYTES // 2) for number in range(1, 51)]
@@ -222,7 +223,7 @@ def test_another_task_that_reads_gets_its_frames_where_they_arrive(taken: list[b
 
 
 def test_the_stream_holds_nothing_of_the_application_in_the_end() -> None:
-    streams: list[_Stream] = []
+    streams: list[Stream] = []
 
     def on_connect(client: Client) -> None:
         listen: Any = client._connection.reader._listen

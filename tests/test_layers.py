@@ -11,10 +11,16 @@ import pytest
 ROOT = "vonage_audio_connector_server"
 SRC = Path(__file__).parent.parent / "src" / ROOT
 
-ROWS = ["errors", "models", "outcomes", "core direct", "config door inbox stepping simulator uvicorn_protocol watchdog"]
+ROWS = [
+    "errors",
+    "models",
+    "outcomes",
+    "core direct",
+    "config door inbox picows_parser stepping simulator uvicorn_protocol watchdog",
+]
 ROWS += [
-    "entrance home picows_protocol tokens writer",
-    "reader",
+    "entrance home picows_stream tokens writer",
+    "picows_protocol reader",
     "connection",
     "elsewhere",
     "playback",

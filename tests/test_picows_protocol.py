@@ -34,7 +34,8 @@ from vonage_audio_connector_server.uvicorn_protocol import QuietSansIOProtocol
 
 pytestmark = pytest.mark.anyio
 
-MODULE = "vonage_audio_connector_server.picows_protocol"
+PACKAGE = "vonage_audio_connector_server"
+PARTS = ("picows_parser", "picows_stream", "picows_protocol")
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 REQUEST = (
     b"GET /call?secret=1 HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -832,10 +833,11 @@ async def test_no_interval_no_pings() -> None:
 @pytest.fixture
 def reimported() -> Iterator[None]:
     """The module is imported anew in the test, and after it."""
-    module = sys.modules.pop(MODULE)
+    modules = {f"{PACKAGE}.{name}": sys.modules.pop(f"{PACKAGE}.{name}") for name in PARTS}
     yield
-    sys.modules[MODULE] = module
-    importlib.import_module("vonage_audio_connector_server").picows_protocol = module  # type: ignore[attr-defined]
+    sys.modules.update(modules)
+    for name in PARTS:
+        setattr(importlib.import_module(PACKAGE), name, modules[f"{PACKAGE}.{name}"])
 
 
 @pytest.mark.usefixtures("reimported")
@@ -848,7 +850,7 @@ async def test_without_the_right_picows_one_sentence_tells_what_to_do(
     else:
         monkeypatch.setattr("picows.version.__version__", "2.4.0")
     with pytest.raises(ImportError, match=r"pip install 'vonage-audio-connector-server\[fast\]'") as caught:
-        importlib.import_module(MODULE)
+        importlib.import_module(f"{PACKAGE}.picows_protocol")
     assert (caught.value.__cause__ is not None) == (state == "missing")
     assert ("2.4.0 is installed" in str(caught.value)) == (state != "missing")
     assert _find_ws_protocol("auto") is QuietSansIOProtocol

@@ -110,7 +110,7 @@ class Reader:
         if self._listen is not None:
             self._listen(self.take)
         while connection.ended_s is None:
-            self._asked_s = asked_s = clock()
+            self._asked_s = clock()
             message = await receive()
             if self._taken is not None:
                 taken, self._taken = self._taken, None
@@ -118,9 +118,10 @@ class Reader:
                     return
                 continue
             now_s = clock()
-            if is_idle := now_s - asked_s > IDLE_S:
+            waited_s = now_s - self._asked_s  # which `take` may have moved on meanwhile
+            if is_idle := waited_s > IDLE_S:
                 writer.turned_s = now_s
-                if is_idle := now_s - asked_s > IDLE_S + 2 * connection.turn_s:
+                if is_idle := waited_s > IDLE_S + 2 * connection.turn_s:
                     self._caught_up_s, self._backlog_s, self._busy_lag_s = now_s, 0.0, 0.0
             elif now_s - writer.turned_s > TURN_S:  # a backlog, and handlers that take their time
                 await checkpoint()
