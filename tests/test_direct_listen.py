@@ -165,6 +165,21 @@ def test_an_error_goes_to_on_error_and_the_next_frame_comes(taken: list[bool], l
     assert taken
 
 
+def test_a_frame_that_is_too_long_closes(taken: list[bool]) -> None:
+    heard: list[bytes | str] = []
+
+    async def visit(peer: ClientConnection) -> None:
+        await peer.send(FRAMES[0])
+        await peer.send(bytes(66_000))
+        await peer.send(FRAMES[1])
+        await peer.wait_closed()
+        assert peer.close_code == 1009
+
+    serve(AudioConnector(lambda client: client.set_handler(on_message=heard.append)), visit)
+    assert [message for message in heard if isinstance(message, bytes)] == [FRAMES[0]]
+    assert taken
+
+
 def test_who_stands_between_sees_every_message(taken: list[bool]) -> None:
     """A middleware that wraps `receive` and `send` is not passed by."""
     seen: list[bytes] = []

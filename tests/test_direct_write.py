@@ -27,11 +27,11 @@ class Server:
         self.batches: list[Batch] = []
         self.sent: list[Any] = []  # by ASGI's own way
         self.is_backed_up = False
+        self.delays_s: list[float] = []  # of the timers that were asked for
         self.may_send = asyncio.Event()
         self.may_send.set()
         self._messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._messages.put_nowait({"type": "websocket.connect"})
-        self.say(FIRST_MESSAGE)
 
     def say(self, text: str) -> None:
         self._messages.put_nowait({"type": "websocket.receive", "text": text})
@@ -47,25 +47,32 @@ class Server:
         payloads.clear()
         return True
 
+    def call_later(self, delay_s: float, function: Callable[[], object]) -> asyncio.TimerHandle:
+        self.delays_s.append(delay_s)
+        return asyncio.get_running_loop().call_later(delay_s, function)
+
     async def send(self, message: Any) -> None:
         await self.may_send.wait()
         self.sent.append(message.get("bytes") or message.get("text") or message["type"])
 
     async def serve(self, app: AudioConnector) -> None:
         scope: dict[str, Any] = {"type": "websocket", "path": "/", "query_string": b"", "headers": []}
-        direct = Direct(self._messages.get, self.send, self.write, asyncio.get_running_loop().call_later)
+        direct = Direct(self._messages.get, self.send, self.write, self.call_later)
         scope["extensions"] = {DIRECT: direct}
         await app(scope, self._messages.get, self.send)
 
 
-def serve(talk: Callable[[Client, Server], Awaitable[None]], **settings: Any) -> Server:
-    """Run one call; `talk` begins when the format is known."""
+def serve(talk: Callable[[Client, Server], Awaitable[None]], *, known: bool = True, **settings: Any) -> Server:
+    """Run one call; `talk` begins when the format is known, if it is to be."""
 
     async def call() -> Server:
         server = Server()
+        if known:
+            server.say(FIRST_MESSAGE)
 
         async def on_connect(client: Client) -> None:
-            await client.wait_format()
+            if known:
+                await client.wait_format()
             try:
                 await talk(client, server)
             finally:
@@ -98,6 +105,44 @@ def test_a_long_answer_leaves_in_batches_of_five_frames() -> None:
     assert list(chain(*server.batches)) == FRAMES[:35]
     assert len(server.batches) <= 6  # 15 at once, then one every 100 ms; a late one takes more
     assert server.sent == []
+
+
+def test_each_batch_is_sent_when_it_is_due_and_not_later() -> None:
+    async def talk(client: Client, server: Server) -> None:
+        await client.send_audio_buffer(b"".join(FRAMES[:30]))
+        await client.drain()
+
+    server = serve(talk)
+    assert server.delays_s
+    assert max(server.delays_s) <= 0.1  # a batch, counted from the position and not from the last wake-up
+
+
+def test_a_timer_gives_way_to_an_earlier_one() -> None:
+    """What waits for the format waits a second at most; once that is known the next batch is due in 0.1 s."""
+
+    async def talk(client: Client, server: Server) -> None:
+        await client.send_audio_buffer(b"".join(FRAMES[:30]))
+        assert server.batches == []
+        server.say(FIRST_MESSAGE)
+        await client.drain()
+        assert client.stats().gaps == {"producer late": 0, "loop blocked": 0, "socket backed up": 0}
+        assert client.stats().late_wakeups == 0
+
+    server = serve(talk, known=False)
+    assert [frame for batch in server.batches for frame in batch] == FRAMES[:30]
+    assert 0.9 < server.delays_s[0] <= 1.0
+    assert len(server.batches) > 2
+
+
+def test_a_socket_that_is_backed_up_when_a_batch_is_due_gets_it_by_send() -> None:
+    async def talk(client: Client, server: Server) -> None:
+        await client.send_audio_buffer(b"".join(FRAMES[:30]))
+        server.is_backed_up = True  # from the second batch on
+        await client.drain()
+
+    server = serve(talk)
+    assert [*chain(*server.batches), *server.sent] == FRAMES[:30]
+    assert server.sent
 
 
 def test_texts_go_before_audio_and_clear_commands_at_once() -> None:
