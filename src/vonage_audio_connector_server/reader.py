@@ -2,7 +2,8 @@
 
 One task at a time waits in `receive` and runs the handlers itself. A handler that waits makes another task read on, so
 that a slow handler never hides the end of the connection, and the keep-alive goes on. What comes meanwhile waits in the
-inbox.
+inbox. On our own server a frame is dealt with where it arrives, in the name of that task (`Reader.take`); the task
+wakes only where the handler waits, or for anything else.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Reader:
         self._receive = receive
         self._max_message_bytes = max_message_bytes
         self._listen = listen
-        self._taken: tuple[Handler, _Begun | None] | None = None  # what `take` has begun and not ended
+        self._taken: tuple[Handler, _Begun | None] | None = None  # a handler that was begun and has not ended
         self._set_up_s = math.inf  # when on_connect returned; until then it may still set a handler
         self._relieved = False  # another task reads on meanwhile
         self._caught_up_s = connection.clock()  # when all that came had been read
@@ -105,96 +106,102 @@ class Reader:
 
     async def read(self) -> None:
         """Read until the connection ends, or another task reads on."""
-        connection, session, writer = self._connection, self._connection.session, self._connection.writer
+        connection, writer = self._connection, self._connection.writer
         clock, receive = connection.clock, self._receive
         if self._listen is not None:
             self._listen(self.take)
         while connection.ended_s is None:
             self._asked_s = clock()
             message = await receive()
+            if self._taken is None:
+                now_s = clock()
+                if now_s - self._asked_s > IDLE_S:
+                    writer.turned_s = now_s
+                elif now_s - writer.turned_s > TURN_S:  # a backlog, and handlers that take their time
+                    await checkpoint()
+                    now_s = writer.turned()
+                if message["type"] == "websocket.disconnect":
+                    self._gone(message)
+                elif writer.closing is None and await self._read_message(message, now_s):
+                    return
             if self._taken is not None:
                 taken, self._taken = self._taken, None
                 if await self._hand_over_rest(*taken):
-                    return
-                continue
-            now_s = clock()
-            waited_s = now_s - self._asked_s  # which `take` may have moved on meanwhile
-            if is_idle := waited_s > IDLE_S:
-                writer.turned_s = now_s
-                if is_idle := waited_s > IDLE_S + 2 * connection.turn_s:
-                    self._caught_up_s, self._backlog_s, self._busy_lag_s = now_s, 0.0, 0.0
-            elif now_s - writer.turned_s > TURN_S:  # a backlog, and handlers that take their time
-                await checkpoint()
-                now_s = writer.turned()
-            if message["type"] == "websocket.disconnect":
-                self._gone(message)
-            elif writer.closing is None:
-                self.last_s = now_s
-                item: Item
-                text = message.get("text")
-                if text is None:
-                    item = data = message["bytes"]
-                    if len(data) > self._max_message_bytes:
-                        self._refuse_big(len(data))
-                        continue
-                    if session.receive_bytes(data):
-                        connection.format_known()
-                else:
-                    if len(text) * 4 > self._max_message_bytes and text_bytes(text) > self._max_message_bytes:
-                        self._refuse_big(text_bytes(text))
-                        continue
-                    item = self._read_text(text)
-                if session.out.has_history:
-                    session.out.forget_heard(now_s)
-                if not is_idle:
-                    self._behind(item, now_s)
-                if self.is_handling or self.is_iterating or self._listener is None or self.inbox.items:
-                    self._keep(item, now_s)
-                elif (only := self._only) is not None and type(item) is bytes:  # the hot path
-                    self.is_handling, self._relieved = True, False
-                    begun = _begin(only, item)
-                    if begun is None and not self.inbox.items and connection.ended_s is None and not self._lag_told:
-                        self.is_handling = False
-                    elif await self._hand_over_rest(only, begun):
-                        return  # another task reads on
-                elif await self._hand_over(item):
-                    return
+                    return  # another task reads on
+
+    async def _read_message(self, message: ASGIMessage, now_s: float) -> bool:
+        """Deal with a message, or keep it; tells whether another task reads on."""
+        connection = self._connection
+        text = message.get("text")
+        item: Item
+        if text is None:
+            item = data = message["bytes"]
+            if self._is_free_for(data):
+                self._deal_with(data, now_s)
+                return False
+            if len(data) > self._max_message_bytes:
+                self._refuse_big(len(data), now_s)
+                return False
+            if connection.session.receive_bytes(data):
+                connection.format_known()
+        else:
+            if len(text) * 4 > self._max_message_bytes and text_bytes(text) > self._max_message_bytes:
+                self._refuse_big(text_bytes(text), now_s)
+                return False
+            item = self._read_text(text)
+        self._count(item, now_s)
+        if self.is_handling or self.is_iterating or self._listener is None or self.inbox.items:
+            self._keep(item, now_s)
+            return False
+        return await self._hand_over(item)
 
     def take(self, data: bytes) -> bool:
         """Deal with a frame of audio in the stead of `read`, which waits for it, as far as that needs no waiting.
 
         Returns False where `read` has to deal with it, or to go on with its handler.
         """
-        connection, only = self._connection, self._only
-        if (
-            only is None
-            or self.is_handling
-            or self.inbox.items
-            or self._lag_told
-            or connection.ended_s is not None
-            or connection.writer.closing is not None
-            or len(data) > self._max_message_bytes
-        ):
+        connection = self._connection
+        if connection.ended_s is not None or connection.writer.closing is not None or not self._is_free_for(data):
             return False
-        session = connection.session
-        now_s = connection.writer.turned()
-        self.last_s = now_s
-        if session.receive_bytes(data):
+        self._deal_with(data, connection.writer.turned())
+        if self._taken is not None:
+            return False
+        self._asked_s = connection.clock()
+        return True
+
+    def _is_free_for(self, data: bytes) -> bool:
+        """Whether a frame can go to the one handler of all messages now."""
+        return (
+            self._only is not None
+            and not self.is_handling
+            and not self.inbox.items
+            and len(data) <= self._max_message_bytes
+        )
+
+    def _deal_with(self, data: bytes, now_s: float) -> None:
+        """Tell the session of a frame, and begin the handler; `_taken` has the rest, if that leaves one."""
+        connection, only = self._connection, self._only
+        assert only is not None
+        if connection.session.receive_bytes(data):
             connection.format_known()
-        if session.out.has_history:
-            session.out.forget_heard(now_s)
-        if now_s - self._asked_s > IDLE_S + 2 * connection.turn_s:
-            self._caught_up_s, self._backlog_s, self._busy_lag_s = now_s, 0.0, 0.0
-        else:
-            self._behind(data, now_s)
+        self._count(data, now_s)
         self.is_handling, self._relieved = True, False
         begun = _begin(only, data)
         if begun is None and not self.inbox.items and connection.ended_s is None and not self._lag_told:
             self.is_handling = False
-            self._asked_s = connection.clock()
-            return True
-        self._taken = only, begun
-        return False
+        else:
+            self._taken = only, begun
+
+    def _count(self, item: Item, now_s: float) -> None:
+        """A message has come: when, and how far behind that is."""
+        connection = self._connection
+        self.last_s = now_s
+        if connection.session.out.has_history:
+            connection.session.out.forget_heard(now_s)
+        if now_s - self._asked_s > IDLE_S + 2 * connection.turn_s:
+            self._caught_up_s, self._backlog_s, self._busy_lag_s = now_s, 0.0, 0.0
+        else:
+            self._behind(item, now_s)
 
     def lag_s(self, now_s: float) -> float:
         """How far behind real time the program is with what came."""
@@ -230,7 +237,8 @@ class Reader:
             by = "server"
         self._connection.end(code, by, message.get("reason") or "")
 
-    def _refuse_big(self, size_bytes: int) -> None:
+    def _refuse_big(self, size_bytes: int, now_s: float) -> None:
+        self.last_s = now_s
         connection = self._connection
         error = AudioConnectorProtocolError(
             f"connection {connection.id}: a message of {size_bytes} bytes came, {self._max_message_bytes} are allowed",

@@ -53,7 +53,7 @@ class QuietSansIOProtocol(WebSocketsSansIOProtocol):
 
         self.app = answer
         direct = Direct(self.receive, self.send, self.write, self.loop.call_later)
-        self.scope["extensions"][DIRECT] = direct  # type: ignore[assignment]
+        self.scope["extensions"][DIRECT] = direct  # type: ignore[assignment]  # a dict, says uvicorn
         try:
             await super().run_asgi()
         finally:  # what holds this object in a circle

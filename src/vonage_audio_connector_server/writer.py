@@ -6,6 +6,10 @@ the turn and hands the frame straight to the socket, because waking another task
 work together. On trio the writer task always writes. It is started when something has to wait for its time, and ends
 when nothing is queued.
 
+On our own server most of this is idle: what is due leaves in one call (`Direct.write`), which never waits, and a timer
+looks at the queue when the next batch is due. The turn and the task are for a socket that is backed up, for audio in
+texts, and for the close.
+
 A write that has begun is never cancelled and never begun again, because servers differ in whether they write before
 they wait. Where it has to wait, a task of the connection's own group sees it through, and its caller only looks on.
 """
