@@ -16,7 +16,7 @@ ROWS = [
     "models",
     "outcomes",
     "core direct",
-    "config door inbox picows_parser stepping simulator uvicorn_protocol watchdog",
+    "config door inbox picows_parser stepping simulator sweeper uvicorn_protocol watchdog",
 ]
 ROWS += [
     "entrance home picows_stream tokens writer",

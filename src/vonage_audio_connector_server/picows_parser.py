@@ -29,7 +29,7 @@ if _picows_version.split(".")[:2] != ["2", "3"]:
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
-_READ_BYTES = 64 * 1024
+READ_BYTES = 64 * 1024
 """The most that is read at once: picows doubles its buffer whenever a read fills it, and never shrinks it."""
 
 _REASON_LETTERS = 100
@@ -80,7 +80,7 @@ class Parser(WSProtocol):  # type: ignore[misc]  # it has no stub
     def get_buffer(self, size_hint: int) -> memoryview:
         """Where to read to."""
         buffer: memoryview = WSProtocol.get_buffer(self, size_hint)
-        return buffer[:_READ_BYTES]
+        return buffer[:READ_BYTES]
 
     def eof_received(self) -> bool:
         """The peer writes no more."""

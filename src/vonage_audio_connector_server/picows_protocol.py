@@ -12,6 +12,7 @@ from typing import Any
 
 from .direct import DIRECT, Direct
 from .picows_stream import Stream
+from .sweeper import sweeper_of
 from .uvicorn_protocol import QuietSansIOProtocol
 
 
@@ -22,13 +23,14 @@ class PicowsProtocol(QuietSansIOProtocol):
     `QuietSansIOProtocol`. It doesn't negotiate per-message deflate, whatever `ws_per_message_deflate` says.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, config: Any, server_state: Any, *args: Any, **kwargs: Any) -> None:
+        super().__init__(config, server_state, *args, **kwargs)
         self.conn.available_extensions = []
         self._stream = Stream(self)
         self.queue = self._stream  # type: ignore[assignment]  # the application reads one queue, before and after
         self.on_task_complete = self.tasks.discard  # type: ignore[assignment,method-assign]  # the task outlives this object
         self._early = bytearray()
+        self._sweeper = sweeper_of(server_state, self.loop)
 
     def data_received(self, data: bytes) -> None:
         """The request, and what a hasty peer sends before it has its answer."""
@@ -54,7 +56,7 @@ class PicowsProtocol(QuietSansIOProtocol):
     def start_keepalive(self) -> None:
         """The handshake was answered with 101: uvicorn calls this right behind it."""
         self.connections.discard(self)
-        self._stream.open(bytes(self._early))
+        self._stream.open(bytes(self._early), self._sweeper)
         self._forget()
 
     def connection_lost(self, exc: Exception | None) -> None:

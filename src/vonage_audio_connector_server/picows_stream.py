@@ -10,11 +10,12 @@ import asyncio
 import codecs
 import contextlib
 import logging
+import os
 import random
 import struct
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,8 @@ from websockets.frames import Close, CloseCode, Frame, Opcode
 
 from .direct import Take
 from .outcomes import CLOSED_BY_SERVER
-from .picows_parser import REQUEST, WSFrame, WSListener, WSMsgType, WSTransport, make_parser
+from .picows_parser import READ_BYTES, REQUEST, Parser, WSFrame, WSListener, WSMsgType, WSTransport, make_parser
+from .sweeper import Sweeper
 
 if TYPE_CHECKING:
     from .uvicorn_protocol import QuietSansIOProtocol as Handshake
@@ -66,7 +68,10 @@ class Stream(WSListener):
         "_detached",
         "_drained",
         "_ended",
+        "_fd",
+        "_get_buffer",
         "_handshake",
+        "_held",
         "_inbox",
         "_is_closing",
         "_loop",
@@ -85,6 +90,7 @@ class Stream(WSListener):
         "_ready",
         "_send_frame",
         "_stalled",
+        "_sweeper",
         "_take",
         "_taking",
         "_task",
@@ -108,6 +114,10 @@ class Stream(WSListener):
         self._parser: Any = None
         self._send_frame: Any = None  # picows' own: no call of this may come behind `_detach`
         self._is_closing: Callable[[], bool] = bool
+        self._sweeper: Sweeper | None = None  # reads in the transport's stead, from `_fd`
+        self._fd = -1
+        self._get_buffer: Any = None
+        self._held: list[bytes | str] | None = None  # messages that leave together at the end of a sweep
 
         self._ready = False  # a frame may be written now
         self._taking = False  # a frame may be a whole message
@@ -192,6 +202,8 @@ class Stream(WSListener):
             RuntimeError: a message that has no place here.
         """
         if self._ready and message["type"] == "websocket.send" and not self._is_closing():
+            if self._held is not None:
+                self._let_go()
             payload = message.get("bytes")
             if payload is not None:
                 self._write(_BINARY, payload)
@@ -233,24 +245,40 @@ class Stream(WSListener):
         """
         if not self._ready or self._is_closing():
             return False
+        sweeper = self._sweeper
+        if sweeper is None or not sweeper.is_reading:
+            self._write_all(payloads)
+        elif self._held is None:
+            self._held = [*payloads]
+            sweeper.held.append(self._let_go)
+        else:
+            self._held.extend(payloads)
+        payloads.clear()
+        return True
+
+    def _let_go(self) -> None:
+        """Write what was held back."""
+        held, self._held = self._held, None
+        if held is not None and not self._is_closing():
+            self._write_all(held)
+
+    def _write_all(self, payloads: Collection[bytes | str]) -> None:
         if len(payloads) == 1:
-            payload = payloads[0]
+            (payload,) = payloads
             if isinstance(payload, str):
                 self._write(_TEXT, payload.encode())
             else:
                 self._write(_BINARY, payload)
-        else:
-            parts = []
-            for payload in payloads:
-                if isinstance(payload, str):
-                    payload = payload.encode()
-                    parts.append(_header(Opcode.TEXT, len(payload)))
-                else:
-                    parts.append(_header(Opcode.BINARY, len(payload)))
-                parts.append(payload)
-            self._transport.write(b"".join(parts))
-        payloads.clear()
-        return True
+            return
+        parts = []
+        for payload in payloads:
+            if isinstance(payload, str):
+                payload = payload.encode()
+                parts.append(_header(Opcode.TEXT, len(payload)))
+            else:
+                parts.append(_header(Opcode.BINARY, len(payload)))
+            parts.append(payload)
+        self._transport.write(b"".join(parts))
 
     def _write(self, kind: Any, payload: bytes) -> None:
         size_bytes = len(payload)
@@ -278,8 +306,13 @@ class Stream(WSListener):
         else:
             self._deliver(message, 0)
 
-    def open(self, early: bytes) -> None:
-        """Hand the socket to picows; `early` is what the peer has sent already, and reading is paused if it has."""
+    def open(self, early: bytes, sweeper: Sweeper | None) -> None:
+        """Hand the socket to picows.
+
+        Args:
+            early: what the peer has sent already; reading is paused if it has.
+            sweeper: who reads in the transport's stead, where that can be.
+        """
         handshake = self._handshake
         assert handshake is not None
         self._handshake = None
@@ -289,6 +322,13 @@ class Stream(WSListener):
         self._parser = parser = make_parser(self, transport, self._max_bytes)
         self._send_frame = parser.transport.send
         transport.set_protocol(parser)
+        socket = transport.get_extra_info("socket")
+        if sweeper is not None and socket is not None and transport.get_extra_info("sslcontext") is None:
+            transport.pause_reading()
+            self._sweeper, self._fd = sweeper, socket.fileno()
+            self._get_buffer = super(Parser, parser).get_buffer
+            if not early:
+                sweeper.add(self._fd, self._read)
         self._connections.add(self)  # type: ignore[arg-type]  # uvicorn asks for no more than shutdown()
         self._ready = not self._paused
         self._taking = True
@@ -309,6 +349,32 @@ class Stream(WSListener):
             buffer[:size_bytes] = data[:size_bytes]
             self._parser.buffer_updated(size_bytes)
             data = data[size_bytes:]
+
+    def _read(self) -> None:
+        """The socket has something to read: give it to picows."""
+        buffer = self._get_buffer(-1)
+        if len(buffer) > READ_BYTES:
+            buffer = buffer[:READ_BYTES]
+        try:
+            size_bytes = os.readv(self._fd, (buffer,))
+        except BlockingIOError:
+            return
+        except OSError:  # the transport meets it again, as an error or as the end, and tells
+            size_bytes = 0
+        if size_bytes:
+            self._parser.buffer_updated(size_bytes)
+        else:
+            self._leave_reading()
+
+    def _leave_reading(self) -> None:
+        """From here on the transport reads: it knows how to end."""
+        sweeper, self._sweeper = self._sweeper, None
+        self._get_buffer = None
+        if sweeper is None or self._read_paused:
+            return
+        sweeper.remove(self._fd)
+        if not self._is_closing():
+            self._transport.resume_reading()
 
     def shutdown(self) -> None:
         """The server stops."""
@@ -378,6 +444,7 @@ class Stream(WSListener):
         """The socket is gone."""
         self._end(_disconnect(CloseCode.ABNORMAL_CLOSURE, ""))
         self._lost = True
+        self._leave_reading()
         self._set_timer(None)
         self._connections.discard(self)
         self._transport = self._parser = self._send_frame = None  # each holds this object, in a circle
@@ -484,11 +551,18 @@ class Stream(WSListener):
     def _pause_reading(self) -> None:
         if not self._read_paused and not self._closing:
             self._read_paused = self._stalled = True
-            self._transport.pause_reading()
+            if self._sweeper is not None:
+                self._sweeper.remove(self._fd)
+            else:
+                self._transport.pause_reading()
 
     def _resume_reading(self) -> None:
+        if self._transport is None or self._is_closing():
+            return
         self._read_paused = False
-        if self._transport is not None and not self._is_closing():
+        if self._sweeper is not None:
+            self._sweeper.add(self._fd, self._read)
+        else:
             self._transport.resume_reading()
 
     # Keep-alive
@@ -542,6 +616,7 @@ class Stream(WSListener):
     def _say_close(self, close: Close) -> None:
         payload = b"" if close.code == CloseCode.NO_STATUS_RCVD else close.serialize()
         frame = Frame(Opcode.CLOSE, payload).serialize(mask=False)
+        self._let_go()
         if not self._is_closing():
             self._transport.write(frame)
 
@@ -563,9 +638,11 @@ class Stream(WSListener):
     def _detach(self) -> None:
         """From here on picows reads no more, and can't write, not even to a socket that has got the same number."""
         if not self._detached:
+            self._let_go()
             self._detached = True
             self._parser.connection_lost(None)
             self._transport.set_protocol(self)
+            self._leave_reading()
 
     def _hang_up(self, *, lingering: bool = False) -> None:
         """Close the socket, unless it is gone."""
