@@ -26,6 +26,7 @@ from .outcomes import CloseReport, FlushResult
 from .playback import Playback
 from .reader import Handler, Handlers, as_event
 from .stepping import Done
+from .writer import TURN_S
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -350,16 +351,24 @@ class Client:
         self, audio: Buffer, frame_bytes: int | None, frame_ms: int, end: bool, flush: bool
     ) -> Playback:
         connection = self._connection
+        session, writer = connection.session, connection.writer
         now_s = connection.clock()
         try:
             connection.check_open()
-            mark = connection.session.queue_audio(as_pcm(audio), now_s, frame_bytes, frame_ms, end=end, flush=flush)
+            pcm = as_pcm(audio)
+            if frame_bytes is None and frame_ms is FRAME_MS and not (end or flush):
+                mark = session.send_live(pcm, now_s, writer.write_frame)
+                if mark is not None:
+                    if now_s - writer.turned_s > TURN_S:
+                        await writer.let_turn()
+                    return Playback(connection, mark)
+            mark = session.queue_audio(pcm, now_s, frame_bytes, frame_ms, end=end, flush=flush)
         except AudioConnectorError:
-            await connection.writer.let_turn()  # a loop that tries for ever must not hold up all other calls
+            await writer.let_turn()  # a loop that tries for ever must not hold up all other calls
             raise
         if flush:
             connection.tell_news()
-        if not connection.writer.write_at_once(now_s):
+        if not writer.write_at_once(now_s):
             await connection.write_audio()
         return Playback(connection, mark)
 

@@ -6,14 +6,13 @@ The scope of a connection has them under `scope["extensions"][DIRECT]`. They lea
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 DIRECT = "vonage_audio_connector_server.direct"
 
-Write = Callable[[deque[bytes | str]], bool]
+Write = Callable[[MutableSequence[bytes | str]], bool]
 Take = Callable[[bytes], bool]
 Listen = Callable[[Take | None], object]
 

@@ -15,7 +15,7 @@ import random
 import struct
 import sys
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, MutableSequence
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
@@ -237,7 +237,7 @@ class Stream(WSListener):
         else:
             await self.send(message)
 
-    def write(self, payloads: deque[bytes | str]) -> bool:
+    def write(self, payloads: MutableSequence[bytes | str]) -> bool:
         """Write all payloads, each as one message, in one go; see `Direct`.
 
         Returns:
@@ -389,21 +389,20 @@ class Stream(WSListener):
         """Take a frame; the whole binary message comes first, as every 20 ms of audio is one."""
         if frame.msg_type is _BINARY and self._taking and frame.fin and not (frame.rsv1 or frame.rsv2 or frame.rsv3):
             data = frame.get_payload_as_bytes()
-            if self._task is None or not self._is_taken(data, *self._task):
-                self._deliver({"type": "websocket.receive", "bytes": data}, len(data))
+            waiter = self._waiter
+            if self._task is not None and waiter is not None and not self._inbox and not waiter.done():
+                task, context = self._task
+                assert self._take is not None
+                # The application takes it in the name of its task, which waits for it.
+                asyncio._enter_task(self._loop, task)
+                try:
+                    if context.run(self._take, data):
+                        return
+                finally:
+                    asyncio._leave_task(self._loop, task)
+            self._deliver({"type": "websocket.receive", "bytes": data}, len(data))
         else:
             self._on_other_frame(frame)
-
-    def _is_taken(self, data: bytes, task: asyncio.Task[Any], context: Context) -> bool:
-        """Let the application take a message in the name of its task, if that waits for one."""
-        if self._waiter is None or self._waiter.done() or self._inbox:
-            return False
-        assert self._take is not None
-        asyncio._enter_task(self._loop, task)
-        try:
-            return context.run(self._take, data)
-        finally:
-            asyncio._leave_task(self._loop, task)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The socket is gone, or `_detach` told picows so."""

@@ -136,8 +136,7 @@ class Reader:
         item: Item
         if text is None:
             item = data = message["bytes"]
-            if self._is_free_for(data):
-                self._deal_with(data, now_s)
+            if self._deal_with(data, now_s):
                 return False
             if len(data) > self._max_message_bytes:
                 self._refuse_big(len(data), now_s)
@@ -161,36 +160,33 @@ class Reader:
         Returns False where `read` has to deal with it, or to go on with its handler.
         """
         connection = self._connection
-        if connection.ended_s is not None or connection.writer.closing is not None or not self._is_free_for(data):
+        writer = connection.writer
+        if connection.ended_s is not None or writer.closing is not None or not self._deal_with(data, writer.turned()):
             return False
-        self._deal_with(data, connection.writer.turned())
         if self._taken is not None:
             return False
         self._asked_s = connection.clock()
         return True
 
-    def _is_free_for(self, data: bytes) -> bool:
-        """Whether a frame can go to the one handler of all messages now."""
-        return (
-            self._only is not None
-            and not self.is_handling
-            and not self.inbox.items
-            and len(data) <= self._max_message_bytes
-        )
+    def _deal_with(self, data: bytes, now_s: float) -> bool:
+        """Tell the session of a frame, and begin the one handler of all messages; `_taken` has what that leaves to do.
 
-    def _deal_with(self, data: bytes, now_s: float) -> None:
-        """Tell the session of a frame, and begin the handler; `_taken` has the rest, if that leaves one."""
-        connection, only = self._connection, self._only
-        assert only is not None
+        Returns False where it has to wait for another message, or for more than that handler: nothing was done.
+        """
+        only, items = self._only, self.inbox.items
+        if only is None or self.is_handling or items or len(data) > self._max_message_bytes:
+            return False
+        connection = self._connection
         if connection.session.receive_bytes(data):
             connection.format_known()
         self._count(data, now_s)
         self.is_handling, self._relieved = True, False
         begun = _begin(only, data)
-        if begun is None and not self.inbox.items and connection.ended_s is None and not self._lag_told:
+        if begun is None and not items and connection.ended_s is None and not self._lag_told:
             self.is_handling = False
         else:
             self._taken = only, begun
+        return True
 
     def _count(self, item: Item, now_s: float) -> None:
         """A message has come: when, and how far behind that is."""

@@ -7,7 +7,7 @@ hold a secret, and no error for a handshake that was answered with an HTTP statu
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections.abc import MutableSequence
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -60,7 +60,7 @@ class QuietSansIOProtocol(WebSocketsSansIOProtocol):
             self.app = app
             del self.scope["extensions"][DIRECT]
 
-    def write(self, payloads: deque[bytes | str]) -> bool:
+    def write(self, payloads: MutableSequence[bytes | str]) -> bool:
         """Write all payloads, each as one message, in one go; see `Direct`.
 
         Returns:

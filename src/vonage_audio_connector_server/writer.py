@@ -132,6 +132,13 @@ class Writer:
             self._look_at(action.until_s, now_s)
         return action
 
+    def write_frame(self, pcm: bytes, now_s: float) -> bool:
+        """Write one frame of binary audio before which nothing waits, if that can be as in `write_now`."""
+        if self._write is None or self._writing or self._blocked is not None or not self._write([pcm]):
+            return False
+        self.last_s = now_s
+        return True
+
     def write_at_once(self, now_s: float) -> bool:
         """Write the audio that was just queued; tells whether that was all, and its caller need not yield."""
         return type(self.write_now(now_s)) is Idle and now_s - self.turned_s <= TURN_S

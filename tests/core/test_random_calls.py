@@ -328,6 +328,11 @@ def test_at_one_rate_what_is_heard_is_what_the_router_plays(call: dict[str, obje
 
 @settings(max_examples=180, deadline=None)
 @given(st.booleans(), settings_of_a_call, steps(" queue_10_ms stick stick change_rate queue_flush"))
+@example(  # a pause takes back what a blocked socket has held for longer than it lasts
+    True,
+    {"lead_s": 0.04, "when_full": "wait", "obeys": False, "phase_s": 0.001},
+    [("go", 0)] * 7 + [("queue", 1), ("queue", 0), ("stick", 33), ("go", 20), ("pause", 0)],
+)
 def test_with_a_slow_socket_and_other_rates_nothing_is_lost(
     known: bool, call: dict[str, object], steps: list[Step]
 ) -> None:

@@ -7,6 +7,7 @@ was heard. `history` holds the last frames that went out, so that a pause can ta
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from itertools import takewhile
 
 from ..models import FRAME_MS, SAMPLE_BYTES
@@ -42,7 +43,6 @@ class Outbound:
         "_audio_since_s",
         "_ends",
         "_frame_bytes",
-        "_frame_ms",
         "_framer",
         "_frames",
         "_history",
@@ -54,6 +54,7 @@ class Outbound:
         "_repeated",
         "_sent_at_s",
         "bytes_out",
+        "frame_ms",
         "frames_out",
         "gaps",
         "has_history",
@@ -79,7 +80,7 @@ class Outbound:
         self.has_history = False  # frames are kept that went out, and more than a live source leaves behind
         self._notices: Notices | None = None  # until there first is one
         self._marks: list[Mark] = []  # calls that wait, where the oldest may be taken out of a full queue
-        self._frame_ms = FRAME_MS  # of the audio that was last queued
+        self.frame_ms = FRAME_MS  # of the audio that was last queued
         self._frame_bytes = self._bytes_of(FRAME_MS)
         self._queued_at_s = now_s  # when it was
         self._audio_since_s = now_s  # since when there is something to send
@@ -91,28 +92,17 @@ class Outbound:
     # What goes in
 
     def push(self, pcm: bytes, now_s: float, frame_ms: int, *, end: bool) -> None:
-        """Cut audio into frames behind what is queued; `end` pads the last one now.
-
-        A whole frame that is due, and before which nothing waits, moves to the outbox: the live case, in few steps.
-        """
-        if frame_ms != self._frame_ms:
-            self._frame_ms, self._frame_bytes = frame_ms, self._bytes_of(frame_ms)
+        """Cut audio into frames behind what is queued; `end` pads the last one now."""
+        if frame_ms != self.frame_ms:
+            self.frame_ms, self._frame_bytes = frame_ms, self._bytes_of(frame_ms)
+        if not end and self.push_live(pcm, now_s, None):
+            return
         size_bytes = len(pcm)
         if size_bytes:
             self._queued_at_s = now_s
             self.ledger.pushed(size_bytes // SAMPLE_BYTES)
             if not self._frames:
                 self._audio_since_s = now_s
-                if (
-                    size_bytes == self._frame_bytes
-                    and not (end or self.outbox or self.paused or self._notices is not None or self._framer.remainder)
-                    and (ahead_s := self.pacer.offer(size_bytes // SAMPLE_BYTES, now_s)) is not None
-                ):
-                    self.outbox.append(pcm)
-                    self._history.append(pcm)
-                    self._live = ahead_s < _AHEAD_S
-                    self._count_sent(1, size_bytes, -ahead_s, now_s)
-                    return
             self._cut(pcm)
         if end:
             self._pad(now_s)
@@ -120,6 +110,45 @@ class Outbound:
                 self._ends.append(self.ledger.wire)
         if size_bytes:
             self._live = self.ahead_s(now_s) + self.seconds(self.queued_bytes) < _AHEAD_S
+
+    def push_live(self, pcm: bytes, now_s: float, write: Callable[[bytes, float], bool] | None) -> bool:
+        """Send one whole frame that is due, and before which nothing waits: the live case, in few steps.
+
+        Args:
+            pcm: a frame, or anything else, which is not sent.
+            now_s: the time.
+            write: takes the frame to the wire now, and tells whether it could. None: it moves to the outbox.
+
+        Returns False where it did nothing.
+        """
+        size_bytes = len(pcm)
+        if (
+            size_bytes != self._frame_bytes
+            or self._frames
+            or self.outbox
+            or self.paused
+            or self._notices is not None
+            or self._framer.remainder
+        ):
+            return False
+        pacer = self.pacer
+        ahead_s = pacer.live_s(now_s)
+        if ahead_s is None:
+            return False
+        samples = size_bytes // SAMPLE_BYTES
+        if write is None:
+            self.outbox.append(pcm)
+            pacer.live(samples, now_s, samples)
+        elif write(pcm, now_s):
+            pacer.live(samples, now_s, 0)
+        else:
+            return False
+        self.ledger.pushed(samples)
+        self._queued_at_s = self._audio_since_s = now_s
+        self._history.append(pcm)
+        self._live = ahead_s < _AHEAD_S
+        self._count_sent(1, size_bytes, -ahead_s, now_s)
+        return True
 
     def remember(self, mark: Mark, now_s: float) -> None:
         """Keep book of a call that waits, because part of it may be taken out of the queue."""
@@ -185,7 +214,7 @@ class Outbound:
         self.queued_bytes = 0
         self._forget_history()
         self.pacer.change_rate(rate_hz)
-        self._frame_bytes = self._bytes_of(self._frame_ms)
+        self._frame_bytes = self._bytes_of(self.frame_ms)
         for pcm in waiting:
             self._cut(pcm)
 
@@ -326,7 +355,8 @@ class Outbound:
 
     def _trim_history(self, now_s: float) -> None:
         """Forget what can't be asked for again; a live source has nothing to rewind."""
-        keep_s = self.ahead_s(now_s) + (0.0 if self._live else MAX_REWIND_S)
+        unheard_s = max(self.ahead_s(now_s), self.unheard_s(now_s))  # a blocked socket may hold what is overdue
+        keep_s = unheard_s + (0.0 if self._live else MAX_REWIND_S)
         keep_samples = keep_s * self.pacer.rate_hz
         longest_samples = self.pacer.rate_hz * FRAME_MS // 1000
         forgotten = int(self._history_samples - keep_samples) // longest_samples

@@ -14,7 +14,7 @@ blocked socket has not accepted. All times are seconds on the caller's monotonic
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -241,6 +241,16 @@ class Session:
             if self.is_full and audio_format is not None:
                 self.out.drop_oldest(self._max_queued_bytes, now_s)
         return mark
+
+    def send_live(self, pcm: bytes, now_s: float, write: Callable[[bytes, float], bool]) -> Mark | None:
+        """Let `write` take one whole frame to the wire, if it is due and nothing waits before it.
+
+        `write` tells whether it took it. None: nothing was done, and `queue_audio` is needed.
+        """
+        out = self.out
+        if self.audio_format is None or self.sends is not None or out.frame_ms != FRAME_MS:
+            return None
+        return out.ledger.take(len(pcm) // SAMPLE_BYTES) if out.push_live(pcm, now_s, write) else None
 
     def notify(self, payload: object) -> None:
         """Ask the router to say when all audio that is queued now has been played.
