@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, MutableSequence
 from itertools import chain
 from typing import Any
 
@@ -39,7 +38,7 @@ class Server:
     def hang_up(self) -> None:
         self._messages.put_nowait({"type": "websocket.disconnect", "code": 1000})
 
-    def write(self, payloads: deque[bytes | str]) -> bool:
+    def write(self, payloads: MutableSequence[bytes | str]) -> bool:
         if self.is_backed_up:
             return False
         assert payloads

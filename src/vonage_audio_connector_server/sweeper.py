@@ -61,6 +61,7 @@ class Sweeper:
         self._reads: dict[int, Callable[[], object]] = {}
         self.is_reading = False  # what is sent now may be held back, and is called for in a moment
         self.held: list[Callable[[], object]] = []  # who holds something back, to be called once
+        self._is_awaiting = False  # the event loop tells of them: while little comes
         self._timer: asyncio.TimerHandle | None = None  # while much comes
         self._mean = 0.0  # readable sockets a sweep, lately
         self._wakeups = self._readable = 0  # since
@@ -115,6 +116,7 @@ class Sweeper:
         assert self._epoll is not None
         self._wakeups = self._readable = 0
         self._since_s = time.monotonic()
+        self._is_awaiting = True
         Context().run(self._loop.add_reader, self._epoll.fileno(), self._on_readable)
 
     def _on_readable(self) -> None:
@@ -126,7 +128,7 @@ class Sweeper:
         self._mean = self._readable * SWEEP_S / max(now_s - self._since_s, SWEEP_S)
         self._wakeups, self._readable, self._since_s = 0, 0, now_s
         if self._mean >= MANY:
-            self._loop.remove_reader(self._epoll.fileno())
+            self._stop_awaiting()
             self._sweep_at(self._loop.time() + SWEEP_S)
 
     # While much comes
@@ -136,19 +138,27 @@ class Sweeper:
 
     def _sweep(self) -> None:
         next_s = self._loop.time() + SWEEP_S
-        self._mean += (self._read_all() - self._mean) / _INERTIA
-        if self._epoll is None:  # all have gone
-            return
-        if self._mean < MANY / 2:
-            self._timer = None
-            self._await_readable()
-        else:
-            self._sweep_at(next_s)
+        self._timer = None
+        read = 0
+        try:
+            read = self._read_all()
+        finally:  # a defect in the read of one must not stop all others
+            self._mean += (read - self._mean) / _INERTIA
+            if self._epoll is not None and not self._is_awaiting:
+                if self._mean < MANY / 2:
+                    self._await_readable()
+                else:
+                    self._sweep_at(next_s)
 
     def _stop_waiting(self) -> None:
         assert self._epoll is not None
-        if self._timer is None:
-            self._loop.remove_reader(self._epoll.fileno())
-        else:
+        if self._is_awaiting:
+            self._stop_awaiting()
+        elif self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _stop_awaiting(self) -> None:
+        assert self._epoll is not None
+        self._is_awaiting = False
+        self._loop.remove_reader(self._epoll.fileno())
