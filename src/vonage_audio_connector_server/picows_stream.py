@@ -447,7 +447,7 @@ class Stream(WSListener):
         self._set_timer(None)
         self._connections.discard(self)
         self._transport = self._parser = self._send_frame = None  # each holds this object, in a circle
-        self._take = self._task = None
+        self._take = self._task = self._held = None
         self._is_closing = bool
 
     def _on_other_frame(self, frame: WSFrame) -> None:

@@ -88,7 +88,7 @@ class Sweeper:
     def _read_all(self) -> int:
         """Read what there is; tells from how many sockets."""
         assert self._epoll is not None
-        reads, held = self._reads, self.held
+        reads = self._reads
         ready = self._epoll.poll(0, MOST)
         self.is_reading = True
         try:
@@ -96,19 +96,18 @@ class Sweeper:
                 read = reads.get(fd)
                 if read is not None:  # else another one's read has ended this one, too
                     read()
-                if not count % AT_ONCE and held:
+                if not count % AT_ONCE and self.held:
                     self._let_go()
         finally:
             self.is_reading = False
-            if held:
+            if self.held:
                 self._let_go()
         return len(ready)
 
     def _let_go(self) -> None:
-        held = self.held
+        held, self.held = self.held, []
         for write in held:
             write()
-        held.clear()
 
     # While little comes
 
