@@ -37,6 +37,7 @@ class Tracer:
         self.bytecodes: Counter[str] = Counter()
 
     def __call__(self, frame: FrameType, event: str, argument: object) -> Tracer:
+        """As `sys.settrace` wants it."""
         name = f"{Path(frame.f_code.co_filename).name}:{frame.f_code.co_qualname}"
         if event == "call":
             self.calls[name] += 1
