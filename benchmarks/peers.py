@@ -65,7 +65,7 @@ PEERS = (
         title="this library, asyncio",
         environment="ours",
         module="ours",
-        variant="asyncio,picows",
+        variant="asyncio,auto",
         traced=True,
     ),
     Peer(
@@ -73,11 +73,11 @@ PEERS = (
         title="this library, uvloop",
         environment="ours",
         module="ours",
-        variant="uvloop,picows",
+        variant="uvloop,auto",
     ),
     Peer(
         name="ours-websockets",
-        title="this library without picows, asyncio",
+        title="this library on uvicorn alone, asyncio",
         environment="ours",
         module="ours",
         variant="asyncio,websockets-sansio",

@@ -34,10 +34,10 @@ ENVIRONMENT = Path(__file__).parent.parent / ".venv-autobahn"
 IMAGE = "crossbario/autobahn-testsuite"
 LIMIT_S = 1200
 
-REFERENCE, JUDGED = "websockets", "picows"
+REFERENCE, JUDGED = "websockets", "ours"
 CLASSES = {
-    "picows": "vonage_audio_connector_server.picows_protocol:PicowsProtocol",
-    "sansio": "vonage_audio_connector_server.uvicorn_protocol:QuietSansIOProtocol",
+    "ours": "vonage_audio_connector_server.link.websocket:WebSocketProtocol",
+    "sansio": "websockets-sansio",
     "wsproto": "wsproto",
 }
 CASES = [*(f"{section}.*" for section in range(1, 8)), "10.*"]
@@ -212,7 +212,7 @@ def main() -> int:
     """Run the suite: 0, 1 or 2, as the head of this file says."""
     parser = argparse.ArgumentParser(description="The Autobahn test suite against our WebSocket protocol classes.")
     parser.add_argument(
-        "--ws", action="append", choices=[*CLASSES, REFERENCE], help="a server; default: picows, sansio, websockets"
+        "--ws", action="append", choices=[*CLASSES, REFERENCE], help="a server; default: ours, sansio, websockets"
     )
     parser.add_argument("--cases", action="append", help="for example 6.4.*; default: sections 1 to 7 and 10")
     parser.add_argument("--reports", type=Path, help="where the suite's own reports are to be kept")

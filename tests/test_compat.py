@@ -283,9 +283,9 @@ def test_any_buffer_timing_above_0_is_taken(anyio_backend: str) -> None:
     def program(client: Client) -> object:
         for active_seconds in (0.01, 5, 7.5, 15.0, 60.0):
             client.set_buffer_timing(active_seconds=active_seconds)
-        leads_s = [client._connection.session.lead_s]
+        leads_s = [client._call.session.lead_s]
         client.set_buffer_timing(active_seconds=0.001)
-        leads_s.append(client._connection.session.lead_s)
+        leads_s.append(client._call.session.lead_s)
         for wrong in (0, -1, float("nan"), True, "5"):
             with pytest.raises(ValueError, match="active_seconds must be"):
                 client.set_buffer_timing(wrong)  # type: ignore[arg-type]

@@ -26,15 +26,15 @@ from vonage_audio_connector_server import (
     AudioConnectorConfigError,
     Client,
 )
-from vonage_audio_connector_server.connection import Connection
+from vonage_audio_connector_server.call.call import Call
 
 pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture
 def short_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vonage_audio_connector_server.writer.WRITE_S", 0.1)
-    monkeypatch.setattr("vonage_audio_connector_server.connection.CLOSE_S", 0.1)
+    monkeypatch.setattr("vonage_audio_connector_server.link.asgi.STALL_S", 0.1)
+    monkeypatch.setattr("vonage_audio_connector_server.call.call.CLOSE_S", 0.1)
 
 
 class WriteFirst(Gate):
@@ -396,13 +396,13 @@ async def test_wrong_kinds_of_arguments_are_typed_errors() -> None:
 
 
 async def test_ended_calls_are_let_go_without_the_collector() -> None:
-    alive: list[weakref.ref[Connection]] = []
+    alive: list[weakref.ref[Call]] = []
 
     async def call() -> None:
         gate = Gate()
 
         async def on_connect(client: Client) -> None:
-            alive.append(weakref.ref(client._connection))
+            alive.append(weakref.ref(client._call))
 
             async def on_message(message: bytes | str) -> None:
                 await client.send_audio_buffer(FRAMES[0] * 500)

@@ -29,7 +29,7 @@ from vonage_audio_connector_server import (
     SharedSecret,
     Video,
 )
-from vonage_audio_connector_server.connection import Connection
+from vonage_audio_connector_server.call.call import Call
 
 pytestmark = pytest.mark.anyio
 on_both = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
@@ -126,7 +126,7 @@ async def test_one_more_than_max_connections_gets_503_until_one_leaves() -> None
 async def test_a_refused_handshake_costs_no_task_and_no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
     tasks: list[int] = []
-    monkeypatch.setattr(Connection, "__init__", lambda self, *args: made.append("connection"))
+    monkeypatch.setattr(Call, "__init__", lambda self, *args: made.append("connection"))
     monkeypatch.setattr(Client, "__init__", lambda self, *args: made.append("client"))
 
     def authorize(info: AudioConnectorConnectionData) -> bool:

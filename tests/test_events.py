@@ -141,6 +141,7 @@ async def test_the_transport_is_noticed_from_the_first_audio_and_answers_take_it
         async for message in client:
             if isinstance(message, bytes):
                 await client.send_audio_buffer(PCM * 80)
+                await client.drain()
                 return
 
     socket = Socket()

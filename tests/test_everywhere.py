@@ -7,7 +7,7 @@ import contextlib
 import json
 import logging
 import queue
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import anyio
@@ -294,7 +294,7 @@ def test_disconnect_closes_with_1000(way: Way, told: Told, awaited: bool) -> Non
 def test_after_the_end_every_call_raises_one_typed_error(way: Way, told: Told) -> None:
     async def on_connect(client: Client) -> None:
         async def on_disconnect() -> None:
-            calls = {
+            calls: dict[str, Callable[[], Awaitable[object]]] = {
                 "send_audio_buffer": lambda: client.send_audio_buffer(frame(1)),
                 "send_json_packet": lambda: client.send_json_packet("{}"),
                 "flush_buffer": client.flush_buffer,
@@ -358,7 +358,7 @@ def test_flush_drops_what_is_queued_and_nothing_that_comes_after(way: Way, await
     while len(received) < 4 or received[-4] != frame(2):
         received.append(caller.receive())
     cut = received.index(CLEARS[0])
-    assert set(received[:cut]) == {frame(1)}
+    assert set(received[:cut]) <= {frame(1)}  # what had left before
     assert cut <= 15  # lead and batch
     assert received[cut:] == [*CLEARS, frame(2), frame(2), frame(2), frame(3)[:50] + bytes(FRAME_BYTES - 50)]
 
@@ -376,7 +376,7 @@ def test_flush_buffer_of_send_audio_buffer_is_the_same_step(way: Way) -> None:
     received: list[bytes | str] = []
     while not received or received[-1] != frame(2):
         received.append(caller.receive())
-    assert set(received[:-3]) == {frame(1)}
+    assert set(received[:-3]) <= {frame(1)}  # what had left before
     assert received[-3:] == [*CLEARS, frame(2)]
 
 
@@ -428,7 +428,7 @@ def test_a_message_of_1_mib_closes_with_1009(way: Way, told: Told) -> None:
 def test_on_connect_that_goes_on_after_the_end_is_cancelled(
     way: Way, told: Told, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vonage_audio_connector_server.connection.GRACE_S", 0.05)
+    monkeypatch.setattr("vonage_audio_connector_server.call.call.GRACE_S", 0.05)
 
     async def on_connect(client: Client) -> None:
         client.set_handler(on_disconnect=lambda: told("gone"))

@@ -306,23 +306,6 @@ async def test_or_raises() -> None:
     await talk(on_connect, max_queued_s=10.0, when_full="raise")
 
 
-async def test_or_drops_the_oldest() -> None:
-    async def on_connect(client: Client) -> None:
-        await client.wait_format()
-        old = await client.send_audio_buffer(b"\2\2" * 16_000 * 8)
-        new = await client.send_audio_buffer(SECOND * 8)
-        assert client.stats().queued_s == 10.0
-        result = await old.wait()
-        assert result.interrupted
-        assert result.heard_s == pytest.approx(2.3, abs=0.03)
-        assert await new.wait() == PlaybackResult(8.0, 8.0, interrupted=False, evidence="clock")
-        stats = client.stats()
-        assert stats.heard_s + stats.dropped_out_s == 16.0
-
-    socket = await talk(on_connect, max_queued_s=10.0, when_full="drop_oldest")
-    assert socket.peer.heard.count(1) == 8 * 32_000
-
-
 async def test_a_call_that_lasts_too_long_is_closed() -> None:
     ended: list[float] = []
 
@@ -392,10 +375,10 @@ async def test_a_program_that_has_fallen_silent_keeps_no_audio() -> None:
         await client.wait_format()
         await client.send_audio_buffer(SECOND * 3, pad_last_frame=True)
         await client.drain()
-        assert client._connection.session.out.has_history
+        assert client._call.session.out._history
         socket.say(bytes(640))
         await anyio.sleep(0.1)
-        assert not client._connection.session.out.has_history
+        assert not client._call.session.out._history
 
     socket = PlayedSocket()
     socket.say(FIRST_MESSAGE)

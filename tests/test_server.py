@@ -31,8 +31,8 @@ from vonage_audio_connector_server import (
     Client,
     Video,
 )
+from vonage_audio_connector_server.call.call import Call
 from vonage_audio_connector_server.client import Client as ClientClass
-from vonage_audio_connector_server.connection import Connection
 from vonage_audio_connector_server.core.session import Session
 
 pytestmark = pytest.mark.anyio
@@ -334,14 +334,14 @@ async def test_200_connections_leave_nothing_behind() -> None:
         assert (connected, disconnects) == (200, 200)
         assert len(asyncio.all_tasks()) == tasks_before
         gc.collect()
-        ours = [one for one in gc.get_objects() if isinstance(one, (Connection, ClientClass, Session))]
+        ours = [one for one in gc.get_objects() if isinstance(one, (Call, ClientClass, Session))]
         assert ours == []
         if files_before is not None:
             assert len(list(Path("/proc/self/fd").iterdir())) <= files_before
 
 
 async def test_stop_is_bounded_when_on_connect_never_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vonage_audio_connector_server.connection.GRACE_S", 0.1)
+    monkeypatch.setattr("vonage_audio_connector_server.call.call.GRACE_S", 0.1)
     told: list[str] = []
 
     async def on_connect(client: Client) -> None:

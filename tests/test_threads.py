@@ -28,7 +28,8 @@ from vonage_audio_connector_server import (
     FlushResult,
     PlaybackResult,
 )
-from vonage_audio_connector_server.home import Away, Home
+from vonage_audio_connector_server.call.threads import Threads
+from vonage_audio_connector_server.runtime import call_clock, make_timer
 
 pytestmark = pytest.mark.anyio
 
@@ -92,9 +93,21 @@ async def elsewhere(run: Callable[..., Any], function: Callable[[], Awaitable[An
 @pytest.fixture
 def fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Connections whose time runs a hundred times as fast."""
-    monkeypatch.setattr(
-        "vonage_audio_connector_server.connection.backend_clock", lambda: lambda: time.monotonic() * 100
-    )
+
+    def fast_clock() -> Callable[[], float]:
+        clock = call_clock()
+        return lambda: clock() * 100
+
+    class FastTimer:
+        def __init__(self, function: Callable[[float], None]) -> None:
+            self._timer = make_timer(lambda due_s: function(due_s * 100))
+            self.start, self.stop = self._timer.start, self._timer.stop
+
+        def at(self, due_s: float, now_s: float) -> None:
+            self._timer.at(due_s / 100, now_s / 100)
+
+    monkeypatch.setattr("vonage_audio_connector_server.call.call.call_clock", fast_clock)
+    monkeypatch.setattr("vonage_audio_connector_server.call.output.make_timer", FastTimer)
 
 
 @pytest.mark.slow
@@ -189,7 +202,7 @@ async def test_every_method_from_another_event_loop(run: Callable[..., Any]) -> 
         await elsewhere(run, use)
         socket.say('{"event":"x"}')
         await anyio.wait_all_tasks_blocked()
-        assert client._connection.session.lead_s == 0.5
+        assert client._call.session.lead_s == 0.5
         await elsewhere(run, lambda: client.disconnect(4_000, "done"))
 
     socket = Socket()
@@ -226,23 +239,23 @@ async def test_messages_and_events_in_another_event_loop(run: Callable[..., Any]
         await elsewhere(run, listen)
 
     socket = Socket()
-    home: Home | None = None
+    threads: Threads | None = None
 
-    async def and_know_home(client: Client) -> None:
-        nonlocal home
-        home = client._connection.home
+    async def and_know_threads(client: Client) -> None:
+        nonlocal threads
+        threads = client._call.threads
         await on_connect(client)
 
     def socket_says(text: str) -> None:
-        assert home is not None
-        home.call(socket.say, text)
+        assert threads is not None
+        threads.run_soon(socket.say, text)
 
     def socket_hangs_up() -> None:
-        assert home is not None
-        home.call(socket.hang_up)
+        assert threads is not None
+        threads.run_soon(socket.hang_up)
 
     socket.say('{"event":"x"}')
-    await socket.serve(and_know_home)
+    await socket.serve(and_know_threads)
 
 
 async def test_a_plain_thread_without_event_loop() -> None:
@@ -250,10 +263,8 @@ async def test_a_plain_thread_without_event_loop() -> None:
         for number in range(100):
             _ = client.send_audio_buffer(struct.pack("<h", number) * 320)  # in order, and without waiting
         playback = client.send_audio_buffer(b"\1\1" * 320)
-        assert isinstance(playback, Away)
         assert playback.result(5).duration_s == 0.02
         flushed = client.flush_buffer()
-        assert isinstance(flushed, Away)
         result = flushed.result(5)
         assert result.heard_s + result.dropped_s == pytest.approx(101 * 0.02)
         with pytest.raises(AudioConnectorAudioError, match="half a sample"):
@@ -264,10 +275,8 @@ async def test_a_plain_thread_without_event_loop() -> None:
             client.notify({1, 2})
         with pytest.raises(AudioConnectorConfigError):
             client.resume(5.0)
-        wrong = client.send_audio_buffer(bytes(320), bytes_per_sample=320)
-        assert isinstance(wrong, Away)
         with pytest.raises(AudioConnectorAudioError, match="carries 16000 Hz"):
-            wrong.result(5)
+            client.send_audio_buffer(bytes(320), bytes_per_sample=320)
 
     async def on_connect(client: Client) -> None:
         await anyio.to_thread.run_sync(use, client)
@@ -437,7 +446,7 @@ async def test_handlers_that_are_set_one_by_one_in_a_thread_all_stay() -> None:
 async def test_a_call_while_the_connection_is_being_cancelled_is_refused_and_harms_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vonage_audio_connector_server.connection.CLOSE_S", 0.2)
+    monkeypatch.setattr("vonage_audio_connector_server.call.call.CLOSE_S", 0.2)
     errors: list[Exception] = []
     socket = Socket()
     closing = anyio.Event()

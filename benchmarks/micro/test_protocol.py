@@ -85,12 +85,16 @@ def feed(protocol: Any, data: bytes) -> None:
 
 
 @pytest.fixture(
-    params=["uvicorn_protocol:QuietSansIOProtocol", "picows_protocol:PicowsProtocol"], ids=["sansio", "picows"]
+    params=[
+        "vonage_audio_connector_server.link.websocket:WebSocketProtocol",
+        "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol",
+    ],
+    ids=["ours", "sansio"],
 )
 def protocol_class(request: pytest.FixtureRequest) -> Callable[..., Any]:
     module, _, name = request.param.partition(":")
     try:
-        found = importlib.import_module(f"vonage_audio_connector_server.{module}")
+        found = importlib.import_module(module)
     except ImportError as exc:
         pytest.skip(f"{name}: {exc}")
     return cast("Callable[..., Any]", getattr(found, name))

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         AudioConnectorStartServerError,
         MissingExtraError,
     )
+    from .link.websocket import WebSocketProtocol
     from .models import (
         AudioConnectorConnectionData,
         AudioFormat,
@@ -94,6 +95,7 @@ _MODULES = {
     "SharedSecret": "door",
     "UnknownEvent": "core.events",
     "Video": "video",
+    "WebSocketProtocol": "link.websocket",
 }
 
 __all__ = [
@@ -132,6 +134,7 @@ __all__ = [
     "SharedSecret",
     "UnknownEvent",
     "Video",
+    "WebSocketProtocol",
     "__version__",
 ]
 

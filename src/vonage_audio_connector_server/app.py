@@ -6,7 +6,6 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import partial
 from urllib.parse import quote
 
 import anyio
@@ -14,17 +13,20 @@ from starlette.datastructures import Headers
 from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 
+from .call.call import Call
+from .call.questions import heard
 from .client import Client
+from .close_codes import SERVICE_RESTART
 from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Authorize, Hook, OnConnect
-from .connection import Connection
 from .core.pacing import DEFAULT_LEAD_S
 from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
-from .direct import DIRECT
 from .entrance import FORBIDDEN, Refusal, ask, mask_query, refuse
+from .link.application import LINK
+from .link.asgi import ASGILink
+from .link.base import Link
 from .models import AudioConnectorConnectionData
-from .reader import RESTART
-from .stepping import call
+from .steps import call
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -52,7 +54,7 @@ class AudioConnector:
         max_connections: how many connections are served at once; one more is refused with HTTP 503. None: no limit.
         audio_transport: `auto`, `binary`, `json` or a `JSONTransport`; see `AudioConnectorConfig`.
         max_queued_s: seconds of audio that may wait to be sent; one call is accepted whole.
-        when_full: what `send_audio_buffer` does beyond: `wait`, `raise` or `drop_oldest`.
+        when_full: what `send_audio_buffer` does beyond: `wait` or `raise`.
         max_duration_s: a call that lasts longer is closed. None: no limit.
         watchdog: tell in the log which line blocks the event loop for more than 0.1 s.
 
@@ -94,7 +96,7 @@ class AudioConnector:
             max_duration_s=max_duration_s,
             watchdog=watchdog,
         )
-        self._live: set[Connection] = set()
+        self._live: set[Call] = set()
         self._places = 0  # those that are being served, and those that are being let in
         self._draining = False
         self._all_gone: anyio.Event | None = None
@@ -147,10 +149,10 @@ class AudioConnector:
         self._draining = True
         with anyio.move_on_after(drain_s):
             async with anyio.create_task_group() as retiring:
-                for connection in self._live:
-                    retiring.start_soon(connection.retire)
-        for connection in list(self._live):
-            connection.close(RESTART, "server stops", by="server")
+                for one in self._live:
+                    retiring.start_soon(_retire, one)
+        for one in list(self._live):
+            one.close(SERVICE_RESTART, "server stops", by="server")
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (await receive())["type"] != "websocket.connect":
@@ -179,19 +181,22 @@ class AudioConnector:
         try:
             await send({"type": "websocket.accept"})
             if self._draining:  # since the accept began
-                await send({"type": "websocket.close", "code": RESTART, "reason": "server stops"})
+                await send({"type": "websocket.close", "code": SERVICE_RESTART, "reason": "server stops"})
                 return
         except OSError:
             return  # the peer went away during the handshake: no connection, nothing to tell
-        direct = (scope.get("extensions") or {}).get(DIRECT)
-        connection = Connection(receive, send, self.config, info.id, direct)
-        client = Client(connection, info)
-        on_connect = self.config.on_connect or _ignore
-        self._live.add(connection)
+        own: Link | None = (scope.get("extensions") or {}).get(LINK)
+        link: Link = ASGILink(receive, send) if own is None else own
+        host = (scope.get("client") or ("an unknown address",))[0]
+        one = Call(link, self.config, info.id, f"{info.uri.partition('?')[0]} from {host}")
+        client = Client(one, info)
+        self._live.add(one)
         try:
-            await connection.run(partial(on_connect, client))
+            await one.run(self.config.on_connect or _ignore, client)
         finally:
-            self._live.discard(connection)
+            self._live.discard(one)
+        if own is not None:  # for who wraps `receive` or `send`
+            await _show_end(one, receive, send)
 
     def _full(self) -> Refusal | None:
         """Why nobody is let in now, whoever it is."""
@@ -201,6 +206,20 @@ class AudioConnector:
         if limit is not None and self._places >= limit:
             return Refusal(503, f"all {limit} connections are taken")
         return None
+
+
+async def _retire(one: Call) -> None:
+    """Let what is being said end, then close, because the server stops."""
+    await one.waits.wait(heard(one))
+    one.close(SERVICE_RESTART, "server stops", by="server")
+
+
+async def _show_end(one: Call, receive: Receive, send: Send) -> None:
+    """Let a middleware see the end of a call whose messages went past it."""
+    if one.closing is not None:
+        code, _, reason = one.closing
+        await send({"type": "websocket.close", "code": code, "reason": reason})
+    await receive()
 
 
 def _ignore(client: Client) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import math
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 from .core.outbound import MAX_REWIND_S
 from .core.pacing import DEFAULT_LEAD_S, MAX_LEAD_S, MIN_LEAD_S
@@ -17,15 +16,13 @@ from .core.transport import JSONTransport
 from .core.wire import DEFAULT_CLEAR_COMMANDS
 from .errors import AudioConnectorConfigError
 from .models import AudioConnectorConnectionData, AudioFormat
+from .signatures import takes
 
-if TYPE_CHECKING:
-    from .client import Client
-
-OnConnect = Callable[["Client"], object]  # plain or coroutine functions; what they return is of no interest
+OnConnect = Callable[[Any], object]  # it gets the Client; plain or coroutine function
 Hook = Callable[[], object]
 Authorize = Callable[[AudioConnectorConnectionData], bool | Awaitable[bool]]
 AudioTransport = Literal["auto", "binary", "json"] | JSONTransport
-WebSocketImplementation = Literal["auto", "picows", "websockets-sansio", "wsproto"]
+WebSocketImplementation = Literal["auto", "websockets-sansio", "wsproto"]
 
 MAX_MESSAGE_BYTES = 64 * 1024
 """68 times the largest frame; the first message holds at most 512 bytes of custom headers (D)."""
@@ -51,8 +48,8 @@ class AudioConnectorConfig:
             `JSONTransport` where the connect call names other fields; `auto`, as the first frame of the session does.
             What is said before that goes out as binary: name it, if a greeting is to be heard over JSON.
         max_queued_s: seconds of audio that may wait to be sent; one call is accepted whole.
-        when_full: what `send_audio_buffer` does beyond: `wait` until enough was sent, `raise`
-            `AudioConnectorFullError`, or `drop_oldest` of what waits.
+        when_full: what `send_audio_buffer` does beyond: `wait`, when awaited, until enough was sent, or `raise`
+            `AudioConnectorFullError`.
         max_duration_s: a call that lasts longer is closed, because each costs money while it lasts. None: no limit.
         watchdog: tell in the log which line blocks the event loop for more than 0.1 s, and which gaps come from it. It
             costs a thread, and 20 callbacks a second while there are connections.
@@ -79,12 +76,12 @@ class AudioConnectorConfig:
     def __post_init__(self) -> None:
         self._check(
             "on_connect",
-            self.on_connect is None or _takes(self.on_connect, "client"),
+            self.on_connect is None or takes(self.on_connect, "client"),
             "a function that takes one argument, the client",
         )
         for name in ("on_start", "on_stop"):
             hook = getattr(self, name)
-            self._check(name, hook is None or _takes(hook), "a function without arguments")
+            self._check(name, hook is None or takes(hook), "a function without arguments")
         is_rate = type(self.rate_hz) is int and self.rate_hz in (8_000, 16_000, 24_000)
         self._check("rate_hz", is_rate, "8000, 16000 or 24000")
         check_lead_s("lead_s", self.lead_s)
@@ -100,7 +97,7 @@ class AudioConnectorConfig:
         )
         self._check(
             "authorize",
-            self.authorize is None or _takes(self.authorize, "info"),
+            self.authorize is None or takes(self.authorize, "info"),
             "a function that takes one argument, what is known of the connection",
         )
         is_count = type(self.max_connections) is int and self.max_connections >= 1
@@ -110,8 +107,8 @@ class AudioConnectorConfig:
         )
         self._check("audio_transport", is_transport, "'auto', 'binary', 'json' or a JSONTransport")
         self._check("max_queued_s", _is_seconds(self.max_queued_s, 1.0), "a number of seconds, 1 or more")
-        is_policy = isinstance(self.when_full, str) and self.when_full in ("wait", "raise", "drop_oldest")
-        self._check("when_full", is_policy, "'wait', 'raise' or 'drop_oldest'")
+        is_policy = isinstance(self.when_full, str) and self.when_full in ("wait", "raise")
+        self._check("when_full", is_policy, "'wait' or 'raise'")
         is_limit = self.max_duration_s is None or _is_seconds(self.max_duration_s, 1.0)
         self._check("max_duration_s", is_limit, "a number of seconds, 1 or more, or None")
         self._check("watchdog", isinstance(self.watchdog, bool), "True or False")
@@ -139,8 +136,8 @@ class AudioConnectorServerConfig(AudioConnectorConfig):
         host: the name or address to listen on; `localhost` listens on all its addresses.
         port: the port; 0 takes a free one, which the handle then tells.
         ssl: a server-side `SSLContext` for `wss://`; None for `ws://`.
-        ws: what speaks WebSocket: `picows`, the fastest, of the extra `fast`; `websockets-sansio`; or `wsproto`, if
-            installed. `auto` takes picows where it is installed, and websockets-sansio elsewhere.
+        ws: what speaks WebSocket: `auto`, this library's own class; or one of uvicorn's, which are several times
+            slower: `websockets-sansio`, or `wsproto`, if installed.
 
     Raises:
         AudioConnectorConfigError: a value is wrong; the message names the field.
@@ -164,7 +161,7 @@ class AudioConnectorServerConfig(AudioConnectorConfig):
         is_tls = isinstance(self.ssl, ssl_module.SSLContext) and self.ssl.protocol != ssl_module.PROTOCOL_TLS_CLIENT
         self._check("ssl", self.ssl is None or is_tls, "a server's ssl.SSLContext or None")
         is_known = isinstance(self.ws, str) and self.ws in get_args(WebSocketImplementation)
-        self._check("ws", is_known, "'auto', 'picows', 'websockets-sansio' or 'wsproto'")
+        self._check("ws", is_known, "'auto', 'websockets-sansio' or 'wsproto'")
 
 
 def check_lead_s(name: str, lead_s: float) -> None:
@@ -195,18 +192,6 @@ def shared_options(config: AudioConnectorConfig) -> dict[str, Any]:
 
 def _is_seconds(value: object, at_least: float) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and at_least <= value < math.inf
-
-
-def _takes(function: object, *arguments: object) -> bool:
-    if not callable(function):
-        return False
-    try:
-        inspect.signature(function).bind(*arguments)
-    except TypeError:
-        return False
-    except ValueError:  # a builtin without a signature
-        return True
-    return True
 
 
 def _is_json_object(text: object) -> bool:

@@ -13,9 +13,10 @@ from urllib.parse import unquote_plus
 import anyio
 from starlette.types import Scope, Send
 
+from .close_codes import POLICY_VIOLATION
 from .config import Authorize
 from .models import AudioConnectorConnectionData
-from .stepping import is_being_cancelled
+from .runtime import is_being_cancelled
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -23,8 +24,6 @@ AUTHORIZE_S = 5.0
 """How long `authorize` may take: the connect call fails unless the socket is up within 6 s (D)."""
 
 FORBIDDEN = 403
-
-_POLICY_VIOLATION = 1008  # RFC 6455 §7.4.1
 
 
 class Refusal(NamedTuple):
@@ -60,7 +59,7 @@ async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
     A close before the accept is a 403. Servers without the ASGI extension for other answers make one of every refusal.
     """
     if refusal.status == FORBIDDEN or "websocket.http.response" not in scope.get("extensions", {}):
-        await send({"type": "websocket.close", "code": _POLICY_VIOLATION, "reason": ""})
+        await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""})
         return
     headers = [(b"content-length", b"0"), (b"connection", b"close")]
     await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})

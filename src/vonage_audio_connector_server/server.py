@@ -22,11 +22,11 @@ from typing import Self
 import uvicorn
 
 from .app import DRAIN_S, AudioConnector
+from .call.call import CANCELLED_GRACE_S
 from .config import AudioConnectorServerConfig, Hook, WebSocketImplementation, shared_options
-from .connection import CANCELLED_GRACE_S
 from .errors import AudioConnectorStartServerError
-from .stepping import call
-from .uvicorn_protocol import QuietSansIOProtocol
+from .link.websocket import WebSocketProtocol
+from .steps import call
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -200,15 +200,7 @@ def _find_ws_protocol(name: WebSocketImplementation) -> type[asyncio.Protocol] |
         if importlib.util.find_spec("wsproto") is None:
             raise AudioConnectorStartServerError("ws='wsproto' needs wsproto: pip install wsproto")
         return name
-    if name != "websockets-sansio":
-        try:
-            from .picows_protocol import PicowsProtocol
-        except ImportError as exc:
-            if name == "picows":
-                raise AudioConnectorStartServerError(str(exc)) from exc
-        else:
-            return PicowsProtocol
-    return QuietSansIOProtocol
+    return WebSocketProtocol if name == "auto" else name
 
 
 def _is_public(listener: socket.socket) -> bool:

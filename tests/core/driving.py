@@ -8,7 +8,7 @@ from array import array
 from vonage_audio_connector_server.core.events import Event
 from vonage_audio_connector_server.core.ledger import Mark
 from vonage_audio_connector_server.core.peer import Peer
-from vonage_audio_connector_server.core.session import Send, Session, Wait, WhenFull
+from vonage_audio_connector_server.core.session import Session, WhenFull
 from vonage_audio_connector_server.models import AudioFormat
 from vonage_audio_connector_server.outcomes import FlushResult
 
@@ -42,17 +42,33 @@ def make_session(
         0.0, lead_s=lead_s, assumed_format=AudioFormat(assumed), max_queued_s=max_queued_s, when_full=when_full
     )
     if rate_hz is not None:
-        session.receive_text(first(rate_hz))
+        session.text_received(first(rate_hz))
     return session
+
+
+def stuck(session: Session, now_s: float, payloads: int | None = None) -> list[bytes | str]:
+    """What the socket takes of what is due now, and has not written yet: so many payloads, or all."""
+    fill(session, now_s)
+    taken = session.out.outbox[:payloads]
+    del session.out.outbox[:payloads]
+    return taken
+
+
+def fill(session: Session, now_s: float) -> float | None:
+    """Move what is due now to the outbox, as a writer does: `due_s` is not asked where nothing has to be asked."""
+    return session.due_s(now_s) if session.out.has_more else None
 
 
 def write(session: Session, now_s: float) -> list[bytes | str]:
     """Write all that is due now."""
     out: list[bytes | str] = []
-    while isinstance(action := session.poll(now_s), Send):
-        while action.payloads:
-            out.append(action.payloads.popleft())
-    return out
+    while True:
+        while session.out.outbox:
+            out.append(session.out.outbox.pop(0))
+        session.out.written(now_s)
+        fill(session, now_s)
+        if not session.out.outbox:
+            return out
 
 
 def write_audio(session: Session, now_s: float) -> list[bytes]:
@@ -64,11 +80,10 @@ def play_all(session: Session, from_s: float, to_s: float) -> list[tuple[float, 
     out, now_s = [], from_s
     while True:
         out += [(now_s, payload) for payload in write(session, now_s)]
-        action = session.poll(now_s)
-        if not isinstance(action, Wait) or action.until_s > to_s:
+        due_s = wait_until_s(session, now_s)
+        if due_s is None or due_s > to_s:
             return out
-        assert action.until_s > now_s  # or the writer would spin
-        now_s = action.until_s
+        now_s = due_s
 
 
 def play(session: Session, from_s: float, to_s: float) -> list[tuple[float, bytes]]:
@@ -80,10 +95,13 @@ def rounded(result: FlushResult) -> tuple[float, float, float]:
     return round(result.heard_s, 6), round(result.dropped_s, 6), round(result.sent_dropped_s, 6)
 
 
-def wait_until_s(session: Session, now_s: float) -> float:
-    action = session.poll(now_s)
-    assert isinstance(action, Wait)
-    return action.until_s
+def wait_until_s(session: Session, now_s: float) -> float | None:
+    """When a writer who has written all has to look again; None: not before something is queued."""
+    assert not session.out.outbox
+    due_s = fill(session, now_s)
+    assert not session.out.outbox
+    assert due_s is None or due_s > now_s  # or the writer would spin
+    return due_s
 
 
 def sizes(out: list[bytes | str]) -> list[int | str]:
@@ -114,11 +132,10 @@ class Call:
         while True:
             for payload in write(self.session, self.now_s):
                 self.take(payload)
-            action = self.session.poll(self.now_s)
-            due_s = action.until_s if isinstance(action, Wait) else to_s
+            due_s = wait_until_s(self.session, self.now_s)
             if self.now_s >= to_s:
                 return
-            self.now_s = min(due_s, to_s, self.now_s + 0.005)
+            self.now_s = min(to_s if due_s is None else due_s, to_s, self.now_s + 0.005)
             self.answer(self.peer.advance(self.now_s))
 
     def take(self, payload: bytes | str) -> None:
@@ -128,7 +145,7 @@ class Call:
             self.answer(self.peer.receive_text(payload, self.now_s))
 
     def answer(self, texts: list[str]) -> None:
-        self.events += [(self.now_s, self.session.receive_text(text)) for text in texts]
+        self.events += [(self.now_s, self.session.text_received(text)) for text in texts]
 
     def heard(self) -> list[int]:
         """The numbers of the samples that the router has played, from 1, without silence."""

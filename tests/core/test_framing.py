@@ -1,20 +1,23 @@
-"""Frames of one size from audio of any length: nothing lost, nothing doubled, padding only at a flush."""
+"""A queue of audio of any length, out of which frames are taken: nothing lost, doubled or reordered. What is PCM."""
 
 from __future__ import annotations
 
 import array
 import ctypes
 import random
+import tracemalloc
 from typing import Any
 
 import numpy as np
 import pytest
+from driving import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vonage_audio_connector_server.core.framing import Framer, as_pcm
-from vonage_audio_connector_server.core.session import Send, Session
+from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.errors import AudioConnectorAudioError
+from vonage_audio_connector_server.models import AudioFormat
 
 PCM = b"\x01\x00\xff\x7f\x00\x80\xfe\xff"  # 1, 32767, -32768, -2
 SAMPLES = [1, 32_767, -32_768, -2]
@@ -33,42 +36,87 @@ def cut(sizes_bytes: list[int]) -> list[bytes]:
 # Framer
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.integers(0, 70).map(lambda n: 2 * n), max_size=8), st.integers(1, 40).map(lambda n: 2 * n))
-def test_frames_are_the_input_padded_only_by_a_flush(sizes_bytes: list[int], frame_bytes: int) -> None:
+def take_all(framer: Framer, frame_bytes: int) -> bytes:
+    """All whole frames that are there."""
+    frames = []
+    while framer.size_bytes >= frame_bytes:
+        frames.append(framer.take(frame_bytes))
+        assert type(frames[-1]) is bytes
+        assert len(frames[-1]) == frame_bytes
+    return b"".join(frames)
+
+
+pushes = st.lists(st.integers(0, 70).map(lambda n: 2 * n), max_size=8)
+frames_bytes = st.integers(1, 40).map(lambda n: 2 * n)
+
+
+@settings(max_examples=50, deadline=None)
+@given(pushes, frames_bytes)
+def test_frames_are_the_input_and_what_is_no_whole_frame_waits(sizes_bytes: list[int], frame_bytes: int) -> None:
     framer = Framer()
     out, pushed = b"", 0
     for piece in cut(sizes_bytes):
-        frames = framer.push(piece, frame_bytes)
-        assert all(len(frame) == frame_bytes for frame in frames)
-        out += b"".join(frames)
+        framer.push(piece)
+        out += take_all(framer, frame_bytes)
         pushed += len(piece)
         assert out == SOUND[: pushed - pushed % frame_bytes]
-        assert len(framer.remainder) == pushed % frame_bytes
-    last = framer.flush(frame_bytes)
-    rest = SOUND[len(out) : pushed]
-    assert last == ([rest + bytes(frame_bytes - len(rest))] if rest else [])
-    assert len(framer.remainder) == 0
-    assert framer.flush(frame_bytes) == []
+        assert framer.size_bytes == pushed % frame_bytes
+    padding = bytes(-framer.size_bytes % frame_bytes)
+    framer.push(padding)
+    assert out + take_all(framer, frame_bytes) == SOUND[:pushed] + padding
+    assert framer.size_bytes == 0
 
 
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 70), st.integers(1, 40)), max_size=8), st.integers(1, 40))
-def test_a_change_of_the_frame_size_loses_nothing(steps: list[tuple[int, int]], last_samples: int) -> None:
+@settings(max_examples=50, deadline=None)
+@given(pushes, frames_bytes)
+def test_pieces_that_wait_together_are_cut_as_one(sizes_bytes: list[int], frame_bytes: int) -> None:
     framer = Framer()
-    out = b""
-    pieces = cut([2 * samples for samples, _ in steps])
-    for piece, (_, frame_samples) in zip(pieces, steps, strict=True):
-        frames = framer.push(piece, 2 * frame_samples)
-        assert all(len(frame) == 2 * frame_samples for frame in frames)
-        out += b"".join(frames)
-    frames = framer.flush(2 * last_samples)
-    assert all(len(frame) == 2 * last_samples for frame in frames)
-    out += b"".join(frames)
-    whole = b"".join(pieces)
-    assert out[: len(whole)] == whole
-    assert out[len(whole) :] == bytes(len(out) - len(whole))
-    assert len(out) - len(whole) < 2 * last_samples
+    for piece in cut(sizes_bytes):
+        framer.push(piece)
+    pushed = sum(sizes_bytes)
+    assert framer.size_bytes == pushed
+    assert take_all(framer, frame_bytes) == SOUND[: pushed - pushed % frame_bytes]
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("push"), st.integers(0, 70)),
+        st.tuples(st.just("take"), st.integers(1, 40)),
+        st.tuples(st.just("put back"), st.integers(1, 4)),
+        st.tuples(st.just("clear"), st.just(0)),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps)
+def test_any_pushes_takes_and_put_backs_give_back_the_stream(steps: list[tuple[str, int]]) -> None:
+    """`number` is in samples; of what is put back, frames: those that were taken last, in any sizes."""
+    framer = Framer()
+    waiting, taken, at = b"", list[bytes](), 0
+    for name, number in steps:
+        if name == "push":
+            piece = SOUND[at : at + 2 * number]
+            framer.push(piece)
+            waiting += piece
+            at += 2 * number
+        elif name == "take" and len(waiting) >= 2 * number:
+            taken.append(framer.take(2 * number))
+            assert taken[-1] == waiting[: 2 * number]
+            waiting = waiting[2 * number :]
+        elif name == "put back":
+            for _ in range(min(number, len(taken))):
+                frame = taken.pop()
+                framer.put_back(frame)
+                waiting = frame + waiting
+        elif name == "clear":
+            framer.clear()
+            waiting = b""
+            taken.clear()
+        assert framer.size_bytes == len(waiting)
+    assert take_all(framer, 2) == waiting
+    assert framer.size_bytes == 0
 
 
 def test_ten_thousand_random_chunkings_lose_and_double_nothing() -> None:
@@ -84,8 +132,7 @@ def test_ten_thousand_random_chunkings_lose_and_double_nothing() -> None:
             at = end
         now_s += 1.0
         out = b""
-        while isinstance(action := session.poll(now_s), Send):
-            frame = action.payloads.popleft()
+        for frame in write(session, now_s):
             assert isinstance(frame, bytes)
             assert len(frame) == 320
             out += frame
@@ -93,16 +140,70 @@ def test_ten_thousand_random_chunkings_lose_and_double_nothing() -> None:
     assert session.queued_s == 0.0
 
 
-def test_a_whole_frame_goes_through_as_the_same_object() -> None:
-    assert Framer().push(SOUND, len(SOUND))[0] is SOUND
-
-
-def test_clear_returns_the_remainder_and_forgets_it() -> None:
+def test_a_frame_is_taken_across_pieces() -> None:
     framer = Framer()
-    framer.push(PCM, 6)
-    assert framer.clear() == PCM[6:]
-    assert len(framer.remainder) == 0
-    assert framer.push(PCM[:6], 6) == [PCM[:6]]
+    for at in range(0, len(PCM), 2):
+        framer.push(PCM[at : at + 2])
+    framer.push(b"")
+    assert framer.take(6) == PCM[:6]
+    assert framer.size_bytes == 2
+    assert framer.take(2) == PCM[6:]
+
+
+def test_what_is_put_back_comes_before_what_was_cut() -> None:
+    framer = Framer()
+    framer.push(PCM)
+    assert framer.take(2) == PCM[:2]
+    framer.put_back(SOUND[:4])
+    framer.put_back(SOUND[4:6])
+    assert framer.size_bytes == 12
+    assert framer.take(12) == SOUND[4:6] + SOUND[:4] + PCM[2:]
+
+
+def test_clear_forgets_all_that_waits_and_where_it_was_cut() -> None:
+    framer = Framer()
+    framer.clear()
+    framer.push(PCM)
+    framer.take(2)
+    framer.clear()
+    assert framer.size_bytes == 0
+    framer.push(PCM)
+    assert framer.take(8) == PCM
+
+
+@pytest.mark.parametrize("seconds", [1, 3_600])
+def test_an_hour_of_audio_is_queued_and_put_back_without_a_copy(seconds: int) -> None:
+    pcm = bytes(16_000 * seconds)
+    framer = Framer()
+    tracemalloc.start()
+    try:
+        framer.push(pcm)
+        frames = [framer.take(320) for _ in range(3)]
+        for frame in reversed(frames):
+            framer.put_back(frame)
+        assert framer.take(640) == bytes(640)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 10_000
+    assert framer.size_bytes == len(pcm) - 640
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_an_hour_of_audio_is_sent_without_a_copy(known: bool) -> None:
+    pcm = bytes(16_000 * 3_600)
+    session = Session(0.0, assumed_format=AudioFormat(8_000))
+    if known:
+        session.assume_format()
+    tracemalloc.start()
+    try:
+        session.queue_audio(pcm, 0.0)
+        assert len(write(session, 1.0)) == 15
+        session.clear(1.1)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 30_000
 
 
 # as_pcm
@@ -152,11 +253,20 @@ def test_a_later_change_of_the_buffer_does_not_change_what_was_taken(kind: str) 
 @pytest.mark.parametrize(
     ("audio", "hint"),
     [
-        pytest.param(np.zeros(4, ">i2"), "'>h'.*little-endian", id="big-endian"),
-        pytest.param(np.zeros(4, np.float32), "'f'.*32767", id="float32"),
-        pytest.param(np.zeros(4, np.int32), "'i'", id="int32"),
-        pytest.param(np.zeros(4, np.uint16), "'H'", id="uint16"),
-        pytest.param(array.array("f", [0.0]), "'f'", id="array of floats"),
+        pytest.param(
+            np.zeros(4, ">i2"),
+            r"big-endian 16-bit integer.*'>h'.*16-bit little-endian.*astype\('<i2'\)",
+            id="big-endian",
+        ),
+        pytest.param(np.zeros(4, np.float16), "16-bit float samples.*'e'.*32767", id="float16"),
+        pytest.param(np.zeros(4, np.float32), r"32-bit float samples.*'f'.*\* 32767\)\.astype\('<i2'\)", id="float32"),
+        pytest.param(np.zeros(4, np.float64), r"64-bit float samples.*'d'.*\* 32767\)\.astype\('<i2'\)", id="float64"),
+        pytest.param(np.zeros(4, ">f4"), "big-endian 32-bit float samples.*'>f'.*32767", id="big-endian float32"),
+        pytest.param(np.zeros(4, np.int32), r"32-bit integer samples.*'i'.*>>.*astype\('<i2'\)", id="int32"),
+        pytest.param(np.zeros(4, np.int64), "64-bit integer samples.*>>", id="int64"),
+        pytest.param(np.zeros(4, np.uint16), "16-bit unsigned integer samples.*'H'.*convert them", id="uint16"),
+        pytest.param(np.zeros(4, np.complex64), "items of type 'Zf'", id="complex"),
+        pytest.param(array.array("f", [0.0]), "32-bit float samples.*'f'.*32767", id="array of floats"),
         pytest.param(np.zeros((4, 2), np.int16), r"\(4, 2\).*mono", id="two channels"),
         pytest.param(np.zeros((2, 4), np.int16), r"\(2, 4\).*mono", id="two rows"),
         pytest.param(np.zeros(8, np.int16)[::2], "ascontiguousarray", id="every second sample"),
@@ -167,12 +277,62 @@ def test_a_later_change_of_the_buffer_does_not_change_what_was_taken(kind: str) 
         pytest.param(None, "not NoneType", id="None"),
         pytest.param(7, "not int", id="a number"),
         pytest.param(np.zeros(2, "datetime64[s]"), "not ndarray", id="dates"),
-        pytest.param(np.zeros(4, np.int8), "'b'", id="int8"),
+        pytest.param(np.zeros(4, np.int8), "8-bit integer samples.*'b'", id="int8"),
     ],
 )
 def test_audio_that_needs_a_conversion_is_refused_with_a_hint(audio: Any, hint: str) -> None:
     with pytest.raises(AudioConnectorAudioError, match=hint):
         as_pcm(audio)
+
+
+@pytest.mark.parametrize("dtype", ["i4", ">i4", "i8", "u2", "i1", ">i2", "c8"])
+def test_only_floats_are_told_to_be_scaled_up(dtype: str) -> None:
+    audio: Any = np.zeros(4, dtype)
+    with pytest.raises(AudioConnectorAudioError) as caught:
+        as_pcm(audio)
+    assert "32767" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "<i2", "i4", "f4", "i1"])
+def test_nothing_is_called_big_endian_that_is_not(dtype: str) -> None:
+    audio: Any = np.zeros((4, 2), dtype)
+    with pytest.raises(AudioConnectorAudioError) as caught:
+        as_pcm(audio)
+    assert "big-endian" not in str(caught.value)
+
+
+HEADS = {
+    "a WAV file": b"RIFF\x24\x7d\x00\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00",
+    "an Ogg file": b"OggS\x00\x02" + bytes(10),
+    "a FLAC file": b"fLaC\x00\x00\x00\x22\x10\x00",
+    "an MP3 file": b"ID3\x04\x00\x00\x00\x00\x00\x23",
+    "an MP3 file of old": b"ID3\x03\x00\x00\x00\x00\x0f\x76",
+}
+
+
+@pytest.mark.parametrize("kind", HEADS)
+@pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])
+def test_the_beginning_of_a_sound_file_is_refused_with_its_kind(kind: str, buffer: Any) -> None:
+    with pytest.raises(
+        AudioConnectorAudioError, match=f"begins as {kind.removesuffix(' of old')} does.*samples at the"
+    ):
+        as_pcm(buffer(HEADS[kind] + PCM))
+
+
+@pytest.mark.parametrize(
+    "pcm",
+    [
+        pytest.param(b"RIFF\x24\x7d\x00\x00AVI LIST", id="RIFF of another kind"),
+        pytest.param(b"RIFF", id="RIFF alone"),
+        pytest.param(b"RIFF\x24\x7d\x00\x00", id="RIFF and a size"),
+        pytest.param(b"OggS\x00\x00" + PCM, id="a later page of Ogg"),
+        pytest.param(b"fLaC", id="four letters"),
+        pytest.param(b"ID3\x01", id="another four"),
+        *(pytest.param(PCM + head, id=f"the head of {kind} in the middle") for kind, head in HEADS.items()),
+    ],
+)
+def test_what_only_looks_like_a_sound_file_is_audio(pcm: bytes) -> None:
+    assert as_pcm(pcm) is pcm
 
 
 @pytest.mark.parametrize("audio", [b"\0", PCM + b"\0", bytearray(641), np.zeros(3, np.uint8)])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from driving import CLEAR, Call, first, make_session, play_all, sizes, sound, write
+from driving import CLEAR, Call, fill, first, make_session, play_all, sizes, sound, stuck, write
 
 from vonage_audio_connector_server.core.events import Notified
-from vonage_audio_connector_server.core.session import Send, Session
+from vonage_audio_connector_server.core.ledger import Mark
+from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.errors import AudioConnectorJSONError
 
 
@@ -24,6 +25,15 @@ def answer(number: object) -> str:
 
 def played(session: Session, from_s: float = 0.0, to_s: float = 30.0) -> list[int | str]:
     return sizes([payload for _, payload in play_all(session, from_s, to_s)])
+
+
+def acknowledged(session: Session, mark: Mark) -> bool | None:
+    """Whether the router has acknowledged it; None: it is not asked."""
+    is_awaited = session.is_awaited(mark)
+    if mark in session.acknowledged:
+        assert not is_awaited
+        return True
+    return False if is_awaited else None
 
 
 # The place among the frames
@@ -93,7 +103,7 @@ def test_behind_a_greeting_that_waits_for_the_format() -> None:
     session.confirm(mark)
     session.notify("b")
     assert write(session, 0.0) == []
-    session.receive_text(first(8_000))
+    session.text_received(first(8_000))
     assert sizes(write(session, 0.0)) == [320, 320, note("a"), 320, asked(1), 320, note("b")]
 
 
@@ -106,37 +116,6 @@ def test_a_payload_that_is_no_json_is_refused_and_nothing_is_sent() -> None:
 
 
 # When audio is taken out
-
-
-def test_behind_what_is_left_of_its_audio_in_a_full_queue() -> None:
-    session = make_session(max_queued_s=0.2, when_full="drop_oldest")
-    session.queue_audio(sound(800), 0.0)
-    session.notify("a")
-    session.queue_audio(sound(800), 0.0)
-    session.notify("b")
-    session.queue_audio(sound(480), 0.0)  # takes three frames out of the first five
-    session.notify("c")
-    assert played(session) == [320, 320, note("a"), *[320] * 5, note("b"), *[320] * 3, note("c")]
-
-
-def test_at_once_where_nothing_is_left_of_it() -> None:
-    session = make_session(max_queued_s=0.2, when_full="drop_oldest")
-    session.queue_audio(sound(800), 0.0)
-    session.notify("a")
-    session.queue_audio(sound(800), 0.0)
-    session.notify("b")
-    session.queue_audio(sound(1_120), 0.0)  # takes seven frames
-    assert played(session) == [note("a"), *[320] * 3, note("b"), *[320] * 7]
-
-
-def test_behind_what_was_sent_of_it() -> None:
-    session = make_session(max_queued_s=0.5, when_full="drop_oldest")
-    session.queue_audio(sound(160 * 25), 0.0)
-    session.notify("a")
-    assert sizes(write(session, 0.0)) == [320] * 15
-    session.queue_audio(sound(160 * 25), 0.0)  # takes out the other ten
-    session.notify("b")
-    assert played(session) == [note("a"), *[320] * 25, note("b")]
 
 
 def test_a_clear_takes_it_along() -> None:
@@ -152,11 +131,22 @@ def test_a_clear_takes_it_along_where_it_is_due_and_not_written() -> None:
     session = make_session()
     session.queue_audio(sound(320), 0.0)
     session.notify("a")
-    session.poll(0.0)
+    fill(session, 0.0)
     assert session.out.outbox[-1] == note("a")
     session.queue_text("{}")
     session.clear(0.0)
     assert write(session, 0.0) == ["{}", *CLEAR]
+
+
+def test_a_clear_takes_it_along_where_it_waits_for_the_format() -> None:
+    session = make_session(None)
+    session.queue_audio(sound(320), 0.0)
+    session.notify("a")
+    session.clear(0.0)
+    session.queue_audio(sound(320), 0.0)
+    session.notify("b")
+    session.text_received(first(8_000))
+    assert played(session) == [*CLEAR, 320, 320, note("b")]
 
 
 def test_a_correction_of_the_format_leaves_it_behind_its_audio() -> None:
@@ -165,8 +155,8 @@ def test_a_correction_of_the_format_leaves_it_behind_its_audio() -> None:
     session.notify("a")
     session.queue_audio(sound(640), 0.0)
     session.notify("b")
-    session.poll(0.0)  # all of it is due, and nothing is written
-    session.receive_text(first(8_000))
+    fill(session, 0.0)  # all of it is due, and nothing is written
+    session.text_received(first(8_000))
     assert sizes(write(session, 0.0)) == [*[320] * 4, note("a"), *[320] * 4, note("b")]
 
 
@@ -192,9 +182,7 @@ def test_what_is_due_and_not_written_does_not_overtake_its_audio() -> None:
     session = make_session()
     session.queue_audio(sound(480), 0.0)
     session.notify("a")
-    action = session.poll(0.0)
-    assert isinstance(action, Send)
-    action.payloads.popleft()
+    assert stuck(session, 0.0, 1) == [sound(160)]
     session.pause(0.0)
     assert write(session, 0.0) == CLEAR
     session.resume(0.0, 0.0)
@@ -222,18 +210,6 @@ def test_a_rewind_does_not_repeat_what_was_answered() -> None:
     assert played(session, 0.3) == [*CLEAR, *[320] * 20]
 
 
-def test_audio_that_is_dropped_in_a_pause_lets_it_go() -> None:
-    session = make_session(max_queued_s=0.2, when_full="drop_oldest")
-    session.queue_audio(sound(1_600), 0.0)
-    session.notify("a")
-    write(session, 0.0)
-    session.pause(0.1)
-    session.queue_audio(sound(1_600), 0.1)  # takes out all that the pause took back
-    assert write(session, 0.1) == [*CLEAR, note("a")]
-    session.resume(0.0, 0.1)
-    assert played(session, 0.1) == [320] * 10
-
-
 @pytest.mark.parametrize("obeys", [True, False])
 @pytest.mark.parametrize("pause_s", [0.05, 0.15, 0.23, 0.31, 0.37])
 def test_the_router_answers_it_although_there_was_a_pause(pause_s: float, obeys: bool) -> None:
@@ -250,7 +226,7 @@ def test_the_router_answers_it_although_there_was_a_pause(pause_s: float, obeys:
     answers = [event.payload for _, event in call.events if isinstance(event, Notified)]
     assert "a" in answers
     assert len(answers) <= (2 if obeys else 4)  # whoever plays twice answers twice
-    assert mark.acknowledged
+    assert acknowledged(call.session, mark)
 
 
 # Confirm
@@ -259,18 +235,18 @@ def test_the_router_answers_it_although_there_was_a_pause(pause_s: float, obeys:
 def test_a_mark_is_acknowledged_when_the_router_has_played_it() -> None:
     call = Call(make_session())
     marks = [call.queue(4_000) for _ in range(3)]
-    assert [mark.acknowledged for mark in marks] == [None, None, None]
+    assert [acknowledged(call.session, mark) for mark in marks] == [None, None, None]
     call.session.confirm(marks[2])
     call.session.confirm(marks[0])
-    assert [mark.acknowledged for mark in marks] == [False, None, False]
+    assert [acknowledged(call.session, mark) for mark in marks] == [False, None, False]
     call.go_on(0.48)  # its last frame is played from 0.49 on
-    assert [mark.acknowledged for mark in marks] == [False, None, False]
+    assert [acknowledged(call.session, mark) for mark in marks] == [False, None, False]
     call.go_on(0.52)
-    assert [mark.acknowledged for mark in marks] == [True, None, False]
+    assert [acknowledged(call.session, mark) for mark in marks] == [True, None, False]
     call.go_on(1.48)
-    assert marks[2].acknowledged is False
+    assert acknowledged(call.session, marks[2]) is False
     call.go_on(1.52)
-    assert marks[2].acknowledged is True
+    assert acknowledged(call.session, marks[2]) is True
 
 
 def test_it_is_asked_once() -> None:
@@ -279,10 +255,10 @@ def test_it_is_asked_once() -> None:
     session.confirm(mark)
     session.confirm(mark)
     assert sizes(write(session, 0.0)) == [320, asked(1)]
-    session.receive_text(answer(1))
+    session.text_received(answer(1))
     session.confirm(mark)
     assert write(session, 0.0) == []
-    assert mark.acknowledged is True
+    assert acknowledged(session, mark) is True
 
 
 def test_what_was_heard_already_is_asked_at_once() -> None:
@@ -300,31 +276,32 @@ def test_another_answer_acknowledges_nothing(number: str) -> None:
     mark = session.queue_audio(sound(160), 0.0)
     session.confirm(mark)
     text = answer(number)
-    assert isinstance(session.receive_text(text), Notified)
-    session.receive_text('{"event":"websocket:notify","payload":1}')
-    session.receive_text('{"event":"websocket:notify","payload":{"playback":1}}')
-    assert mark.acknowledged is False
-    session.receive_text(answer(1))
-    assert mark.acknowledged is True
-    session.receive_text(answer(1))  # once more is no harm
+    assert isinstance(session.text_received(text), Notified)
+    session.text_received('{"event":"websocket:notify","payload":1}')
+    session.text_received('{"event":"websocket:notify","payload":{"playback":1}}')
+    assert acknowledged(session, mark) is False
+    session.text_received(answer(1))
+    assert acknowledged(session, mark) is True
+    session.text_received(answer(1))  # once more is no harm
+    assert session.acknowledged == {mark}
 
 
 def test_an_answer_of_before_a_clear_is_not_taken_for_a_later_marks() -> None:
     session = make_session()
     late: list[str] = []
     for _ in range(5):
-        mark = session.queue_audio(sound(160), 0.0)  # the one before is gone: this one may have its address
+        mark = session.queue_audio(sound(160), 0.0)
         session.confirm(mark)
         command = write(session, 0.0)[-1]
         assert isinstance(command, str)
         for text in late:
-            session.receive_text(text)
-        assert mark.acknowledged is False
+            session.text_received(text)
+        assert acknowledged(session, mark) is False
         late.append(command.replace('"action":"notify"', '"event":"websocket:notify"'))
         session.clear(0.0)
-        session.receive_text(late[-1])
-        assert mark.acknowledged is False
-        del mark
+        session.text_received(late[-1])
+        assert acknowledged(session, mark) is None  # what is never played is never acknowledged
+    assert session.acknowledged == set()
 
 
 def test_what_was_dropped_is_not_asked_for() -> None:
@@ -333,7 +310,7 @@ def test_what_was_dropped_is_not_asked_for() -> None:
     session.clear(0.0)
     session.confirm(mark)
     assert write(session, 0.0) == CLEAR
-    assert mark.acknowledged is None
+    assert acknowledged(session, mark) is None
 
 
 def test_a_mark_that_is_forgotten_is_not_acknowledged() -> None:
@@ -343,9 +320,9 @@ def test_a_mark_that_is_forgotten_is_not_acknowledged() -> None:
         session.confirm(mark)
     session.forget(marks[0])
     session.forget(session.queue_audio(sound(160), 0.0))  # which nobody asked for
-    session.receive_text(answer(1))
-    session.receive_text(answer(2))
-    assert [mark.acknowledged for mark in marks] == [None, True]
+    session.text_received(answer(1))
+    session.text_received(answer(2))
+    assert [acknowledged(session, mark) for mark in marks] == [None, True]
 
 
 def test_what_was_answered_or_ended_leaves_nothing_behind() -> None:
@@ -354,6 +331,20 @@ def test_what_was_answered_or_ended_leaves_nothing_behind() -> None:
         session.notify(number)
         session.queue_audio(b"", number * 7.0, end=True)
         write(session, number * 7.0)
-    assert session.out._notices is not None
-    assert len(session.out._notices._told) <= 1
+        assert session.out._notices is None or len(session.out._notices._told) <= 1
     assert len(session.out._ends) <= 1
+    session.queue_audio(sound(160), 3_500.0)
+    write(session, 3_500.0)
+    write(session, 3_501.0)
+    assert session.out._notices is None
+    assert not session.out.has_more
+
+
+def test_in_an_hour_of_talk_only_those_are_kept_that_were_not_heard() -> None:
+    session = make_session()
+    for number in range(3_600):
+        session.queue_audio(sound(8_000), number * 1.0)
+        session.notify(number)
+        assert len(play_all(session, number * 1.0, number + 0.99)) >= 40
+        assert session.out._notices is not None
+        assert len(session.out._notices._told) <= 2

@@ -201,34 +201,110 @@ def test_what_is_taken_back_did_not_go_out() -> None:
     assert pacer.heard_samples(START_S + 1.0) == 800
 
 
-@pytest.mark.parametrize("rate_hz", [8_000, 24_000, 48_000])
-def test_a_change_of_the_rate_leaves_what_was_heard(rate_hz: int) -> None:
-    pacer = Pacer(16_000)
-    written(pacer, 4_800, START_S)
-    pacer.change_rate(rate_hz)
-    assert pacer.position_s == START_S + 0.3
-    for after_s, heard in [(0.0, 0), (0.1, 1_600), (0.2, 3_200), (0.3, 4_800)]:
-        assert pacer.heard_samples(START_S + after_s) == heard
-    written(pacer, rate_hz // 10, START_S + 0.1)
-    assert pacer.heard_samples(START_S + 0.2) == 3_200
-    assert pacer.heard_samples(START_S + 0.35) == 4_800 + rate_hz // 20
+# A live source
 
 
-def test_so_do_two_changes() -> None:
-    pacer = Pacer(16_000)
-    written(pacer, 4_800, START_S)
-    pacer.change_rate(8_000)
-    pacer.change_rate(24_000)
-    assert pacer.heard_samples(START_S + 0.1) == 1_600
-    written(pacer, 480, START_S + 5.0)
-    pacer.change_rate(8_000)
-    assert pacer.heard_samples(START_S + 5.01) == 4_800 + 240
+def test_a_live_frame_counts_as_one_that_is_sent() -> None:
+    pacer = Pacer(8_000)
+    assert pacer.live(160, START_S) == -math.inf
+    assert (pacer.total_samples, pacer.unwritten_samples) == (160, 160)
+    assert pacer.position_s == START_S + 0.02
+    assert pacer.written(START_S) == 0.0
+    assert pacer.live(160, START_S + 0.015) == pytest.approx(0.005)
+    assert pacer.position_s == pytest.approx(START_S + 0.04)
+    pacer.written(START_S + 0.015)
+    assert pacer.live(160, START_S + 0.09) == pytest.approx(-0.05)  # dry
+    assert pacer.position_s == pytest.approx(START_S + 0.11)
 
+
+def test_a_live_frame_waits_for_those_before_it_and_for_its_time() -> None:
+    pacer = Pacer(8_000, 0.04)
+    pacer.sent(320, START_S)
+    assert pacer.live(160, START_S) is None  # they are not written
+    pacer.written(START_S)
+    assert pacer.live(160, START_S) == pytest.approx(0.04)
+    pacer.written(START_S)
+    assert pacer.live(160, START_S) is None  # it is not due
+    assert (pacer.total_samples, pacer.unwritten_samples) == (480, 0)
+    assert pacer.position_s == pytest.approx(START_S + 0.06)
+    assert pacer.live(160, START_S + 0.02) == pytest.approx(0.04)
+
+
+@settings(max_examples=50, deadline=None)
+@given(rates_hz, leads_s, st.lists(st.tuples(st.floats(0.0, 0.5), st.booleans()), max_size=30))
+def test_a_live_frame_is_refused_where_none_may_be_sent_and_else_is_sent(
+    rate_hz: int, lead_s: float, steps: list[tuple[float, bool]]
+) -> None:
+    live, general = Pacer(rate_hz, lead_s), Pacer(rate_hz, lead_s)
+    now_s, samples = START_S, rate_hz // 50
+    for after_s, writes in steps:
+        now_s += after_s
+        may = general.budget_samples(now_s) > 0 and not general.unwritten_samples
+        ahead_s = general.position_s - now_s
+        assert (live.live(samples, now_s) is not None) == may
+        if may:
+            dry_s = general.sent(samples, now_s)
+            assert dry_s == pytest.approx(max(0.0, -ahead_s), abs=TINY_S)
+        if writes:
+            assert live.written(now_s) == pytest.approx(general.written(now_s), abs=TINY_S)
+        assert live.position_s == pytest.approx(general.position_s, abs=TINY_S)
+        assert (live.total_samples, live.unwritten_samples) == (general.total_samples, general.unwritten_samples)
+
+
+# What has not reached the peer's machine
+
+
+def test_what_is_not_delivered_is_not_heard() -> None:
+    pacer = Pacer(8_000)
+    written(pacer, 1_600, START_S)
+    pacer.undelivered_samples = 640
+    heard = [pacer.heard_samples(START_S + s) for s in (0.0, 0.05, 0.1, 0.15, 0.2, 9.0)]
+    assert heard == [0, 400, 800, 960, 960, 960]
+    pacer.undelivered_samples = 0
+    assert pacer.heard_samples(START_S + 0.15) == 1_200
+
+
+def test_what_is_not_written_is_not_delivered_either() -> None:
+    pacer = Pacer(8_000)
+    written(pacer, 1_600, START_S)
+    pacer.sent(800, START_S + 0.1)
+    pacer.undelivered_samples = 320
+    assert pacer.heard_samples(START_S + 9.0) == 1_280
+    pacer.written(START_S + 0.1)
+    assert pacer.heard_samples(START_S + 9.0) == 2_080
+
+
+def test_more_may_be_undelivered_than_ever_went_out() -> None:
+    """What lies in the network is told in bytes, and not all of them are audio."""
+    pacer = Pacer(8_000)
+    written(pacer, 1_600, START_S)
+    pacer.undelivered_samples = 5_000
+    assert pacer.heard_samples(START_S + 0.1) == pacer.heard_samples(START_S + 9.0) == 0
+
+
+def test_it_moves_no_deadline() -> None:
+    pacer = Pacer(8_000)
+    written(pacer, 1_600, START_S)
+    due_s, budget = pacer.due_s, pacer.budget_samples(START_S + 0.1)
+    pacer.undelivered_samples = 1_600
+    assert (pacer.due_s, pacer.budget_samples(START_S + 0.1)) == (due_s, budget)
+
+
+def test_a_reset_forgets_what_was_not_delivered() -> None:
+    pacer = Pacer(8_000)
+    written(pacer, 1_600, START_S)
+    pacer.undelivered_samples = 640
+    pacer.reset(1_600)
+    assert pacer.undelivered_samples == 0
+    assert pacer.heard_samples(START_S) == 1_600
+
+
+# All together
 
 steps = st.lists(
     st.tuples(
         st.floats(0.0, 0.3),  # seconds until then
-        st.sampled_from(["send", "send and wait", "take back", "change", "look"]),
+        st.sampled_from(["send", "send and wait", "live", "take back", "change", "look"]),
         st.sampled_from([8_000, 16_000, 24_000]),
         st.integers(1, 20),
     ),
@@ -241,7 +317,6 @@ steps = st.lists(
 def test_heard_never_goes_back_and_never_beyond_what_went_out(steps: list[tuple[float, str, int, int]]) -> None:
     pacer = Pacer(16_000)
     now_s, heard = START_S, 0
-    changed_s = -math.inf
     for after_s, step, rate_hz, frames in steps:
         now_s += after_s
         samples = frames * pacer.rate_hz // 50
@@ -252,16 +327,41 @@ def test_heard_never_goes_back_and_never_beyond_what_went_out(steps: list[tuple[
             now_s += after_s
             assert pacer.heard_samples(now_s) <= pacer.total_samples - samples
             pacer.written(now_s)
+        elif step == "live":
+            pacer.live(pacer.rate_hz // 50, now_s)
+            pacer.written(now_s)
         elif step == "take back":
             total_samples = pacer.total_samples
             pacer.sent(samples, now_s)
             pacer.unsent(samples // 2)
             assert pacer.total_samples == total_samples + samples - samples // 2
             pacer.written(now_s)
-        elif step == "change" and now_s > changed_s:  # not while that of the change before is being heard
-            pacer.change_rate(rate_hz)
-            changed_s = pacer.position_s
+        elif step == "change":  # of the rate, as the queue does it
+            pacer.rate_hz = rate_hz
+            pacer.reset(pacer.total_samples)
+            assert pacer.heard_samples(now_s) == pacer.total_samples
         now_heard = pacer.heard_samples(now_s)
         assert heard <= now_heard <= pacer.total_samples
         heard = now_heard
     assert pacer.heard_samples(max(now_s, pacer.position_s)) == pacer.total_samples
+
+
+@settings(max_examples=100, deadline=None)
+@given(steps, st.lists(st.integers(0, 20_000), min_size=30, max_size=30))
+def test_heard_is_at_most_what_was_delivered(
+    steps: list[tuple[float, str, int, int]], undelivered_samples: list[int]
+) -> None:
+    pacer = Pacer(16_000)
+    now_s = START_S
+    for (after_s, step, _, frames), undelivered in zip(steps, undelivered_samples, strict=False):
+        now_s += after_s
+        samples = frames * 320
+        pacer.sent(samples, now_s)
+        if step != "send and wait":
+            pacer.written(now_s)
+        by_clock = pacer.heard_samples(now_s)
+        pacer.undelivered_samples = undelivered
+        heard = pacer.heard_samples(now_s)
+        delivered = max(0, pacer.total_samples - pacer.unwritten_samples - undelivered)
+        assert heard == min(by_clock, delivered)
+        pacer.undelivered_samples = 0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from driving import CLEAR, Call, first, make_session, play, sizes, sound, write, write_audio
+from driving import CLEAR, Call, fill, first, make_session, play, sizes, sound, stuck, wait_until_s, write, write_audio
 
 from vonage_audio_connector_server.core.outbound import MAX_REWIND_S
-from vonage_audio_connector_server.core.session import Idle, Send, Wait
 from vonage_audio_connector_server.models import AudioFormat
 from vonage_audio_connector_server.outcomes import FlushResult
 
@@ -50,7 +49,7 @@ def test_during_the_pause_there_is_silence(pause_s: float) -> None:
     call.go_on(pause_s)
     call.session.pause(call.now_s)
     assert write(call.session, call.now_s) == CLEAR
-    assert call.session.poll(call.now_s) == Idle()
+    assert wait_until_s(call.session, call.now_s) is None
     call.peer.receive_text(CLEAR[0], call.now_s)
     heard = call.heard()
     call.go_on(pause_s + 1.0)
@@ -218,7 +217,7 @@ def test_audio_that_comes_in_a_pause_waits_behind_the_rest() -> None:
     call.go_on(1.0)
     call.queue(100, end=True)
     call.go_on(2.0)
-    assert call.session.poll(call.now_s) == Idle()
+    assert wait_until_s(call.session, call.now_s) is None
     call.session.resume(0.0, call.now_s)
     call.go_on(9.0)
     assert sum(call.repeated()) <= FRAME
@@ -230,9 +229,9 @@ def test_part_of_a_frame_waits_for_its_rest_through_a_pause() -> None:
     session.queue_audio(sound(200), 0.0)
     assert write_audio(session, 0.0) == [sound(160)]
     session.pause(0.02)
-    assert session.poll(5.0).__class__ is Send  # the clear commands
-    write(session, 5.0)
-    assert session.poll(5.0) == Idle()
+    fill(session, 5.0)
+    assert write(session, 5.0) == CLEAR
+    assert wait_until_s(session, 5.0) is None
     session.queue_audio(sound(120, 200), 5.0)
     session.resume(0.0, 5.0)
     assert write_audio(session, 5.0) == [sound(160, 160)]
@@ -252,7 +251,7 @@ def test_a_format_that_comes_in_a_pause_holds_for_all_that_waits(rate_hz: int) -
     play(session, 0.0, 0.5)
     session.pause(0.5)
     write(session, 0.5)
-    session.receive_text(first(rate_hz))
+    session.text_received(first(rate_hz))
     session.resume(1.0, 1.0)  # there is nothing to rewind at another rate
     frames = [frame for _, frame in play(session, 1.0, 9.0)]
     assert {len(frame) for frame in frames} == {rate_hz // 25}
@@ -265,9 +264,9 @@ def test_a_pause_before_the_format_is_known_holds_the_greeting() -> None:
     session.queue_audio(sound(200), 0.0, end=True)
     session.pause(0.1)
     assert write(session, 0.1) == CLEAR
-    assert session.poll(0.1) == Wait(1.0)
-    session.receive_text(first(8_000))
-    assert session.poll(2.0) == Idle()
+    assert wait_until_s(session, 0.1) == 1.0
+    session.text_received(first(8_000))
+    assert wait_until_s(session, 2.0) is None
     session.resume(1.0, 2.0)
     assert write_audio(session, 2.0) == [sound(160), sound(40, 160).ljust(320, b"\0")]
     assert session.audio_format == AudioFormat(8_000)
@@ -276,10 +275,7 @@ def test_a_pause_before_the_format_is_known_holds_the_greeting() -> None:
 def test_a_pause_takes_back_what_a_blocked_socket_has_not_taken() -> None:
     session = make_session()
     session.queue_audio(sound(1_600), 0.0)
-    action = session.poll(0.0)
-    assert isinstance(action, Send)
-    action.payloads.popleft()
-    action.payloads.popleft()  # the socket does not take the second
+    assert len(stuck(session, 0.0, 2)) == 2
     session.queue_text("{}")
     session.pause(0.5)
     assert session.heard_s(0.5) == 0.0
@@ -301,5 +297,5 @@ def test_a_resume_without_a_pause_and_a_pause_of_nothing_change_nothing() -> Non
     silent.pause(0.0)
     silent.resume(1.0, 0.5)
     assert write(silent, 0.5) == CLEAR
-    assert silent.poll(0.5) == Idle()
+    assert wait_until_s(silent, 0.5) is None
     assert silent.heard_s(0.5) == 0.0

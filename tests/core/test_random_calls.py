@@ -9,13 +9,13 @@ import json
 from array import array
 from bisect import bisect_right
 
-from driving import CLEAR, STREAM, TINY_S, first, sound
+from driving import CLEAR, STREAM, TINY_S, fill, first, sound, wait_until_s
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vonage_audio_connector_server.core.ledger import Mark
 from vonage_audio_connector_server.core.peer import Peer
-from vonage_audio_connector_server.core.session import Idle, Send, Session, Wait, WhenFull
+from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.models import AudioFormat
 
 FRAME = 160
@@ -25,12 +25,10 @@ Step = tuple[str, int]  # what, and how much: 0 to 999
 class Model:
     """One call, and what must be true of it at any time."""
 
-    def __init__(self, *, known: bool, lead_s: float, when_full: WhenFull, obeys: bool, phase_s: float) -> None:
-        self.session = Session(
-            0.0, assumed_format=AudioFormat(8_000), lead_s=lead_s, max_queued_s=0.2, when_full=when_full
-        )
+    def __init__(self, *, known: bool, lead_s: float, obeys: bool, phase_s: float) -> None:
+        self.session = Session(0.0, assumed_format=AudioFormat(8_000), lead_s=lead_s)
         if known:
-            self.session.receive_text(first(8_000))
+            self.session.text_received(first(8_000))
         self.peer = Peer(AudioFormat(8_000), phase_s)
         self.obeys = obeys
         self.now_s = 0.0
@@ -49,7 +47,6 @@ class Model:
         self.notes: dict[str, int] = {}  # text of a notify: the audio that it follows
         self.texts: list[str] = []  # texts that wait, in order
         self.rate_hz = 8_000
-        self.with_10_ms = False
 
     # Steps
 
@@ -75,8 +72,11 @@ class Model:
         self.put(size // 10, end=size % 10 == 0)
 
     def queue_10_ms(self, size: int) -> None:
-        self.with_10_ms = True
         self.put(size, frame_ms=10, end=size % 3 == 0)
+
+    def send_live(self, size: int) -> None:
+        """A frame, or part of one; the short way where it can go it."""
+        self.put(FRAME if size % 4 else size // 10, live=True)
 
     def queue_flush(self, size: int) -> None:
         self.put(size, flush=True)
@@ -118,25 +118,24 @@ class Model:
 
     def stick(self, size: int) -> None:
         """The socket takes some payloads, and then one that it holds for a while."""
-        action = self.session.poll(self.now_s)
-        if self.stuck is None and isinstance(action, Send):
-            for _ in range(size % len(action.payloads)):
-                self.send(action.payloads.popleft())
-            self.stuck = action.payloads.popleft()
+        if self.stuck is not None:
+            return
+        fill(self.session, self.now_s)
+        if outbox := self.session.out.outbox:
+            for _ in range(size % len(outbox)):
+                self.send(outbox.pop(0))
+            self.stuck = outbox.pop(0)
             self.leave(self.stuck)
             self.stuck_until_s = self.now_s + size / 1_000
             self.was_stuck = True
 
     def change_rate(self, size: int) -> None:
-        if self.rate_changed and self.session.out.ahead_s(self.now_s) > 0.0:
-            return  # audio of three rates on its way: nobody counts that
         rate_hz = (8_000, 16_000, 24_000)[size % 3]
         known = self.session.audio_format
         self.check()
-        self.session.receive_text(first(rate_hz))
+        self.session.text_received(first(rate_hz))
         self.rate_changed |= rate_hz != 8_000 or known not in (None, AudioFormat(8_000))
         self.rate_hz = rate_hz
-        del self.wire[self.session.out.pacer.total_samples - self.base :]
 
     # How they are done
 
@@ -148,26 +147,30 @@ class Model:
                 self.now_s = max(self.now_s, self.stuck_until_s)
                 self.deliver(self.stuck)
                 self.stuck = None
-            action = self.session.poll(self.now_s)
-            if isinstance(action, Send):
-                while action.payloads:
-                    self.send(action.payloads.popleft())
-            elif isinstance(action, Wait) and action.until_s <= to_s:
-                assert action.until_s > self.now_s  # or the writer would spin
-                self.now_s = action.until_s + late_s
-            else:
-                break
+            while self.session.out.outbox:
+                self.send(self.session.out.outbox.pop(0))
+            self.session.out.written(self.now_s)
+            fill(self.session, self.now_s)
+            if not self.session.out.outbox:
+                due_s = wait_until_s(self.session, self.now_s)
+                if due_s is None or due_s > to_s:
+                    break
+                self.now_s = due_s + late_s
         self.now_s = max(self.now_s, to_s)
         self.answer(self.peer.advance(self.now_s))
 
-    def put(self, samples: int, *, frame_ms: int = 20, end: bool = False, flush: bool = False) -> None:
+    def put(
+        self, samples: int, *, frame_ms: int = 20, end: bool = False, flush: bool = False, live: bool = False
+    ) -> None:
         if 2 * (self.given + samples) > len(STREAM):
             return
         pcm = sound(samples, self.given)
-
         if flush:
             self.clear(0)
-        self.marks.append(self.session.queue_audio(pcm, self.now_s, frame_ms=frame_ms, end=end, flush=flush))
+        mark = self.session.out.push_live(pcm, self.now_s) if live and samples else None
+        if mark is None:
+            mark = self.session.queue_audio(pcm, self.now_s, frame_ms=frame_ms, end=end, flush=flush)
+        self.marks.append(mark)
         self.given += samples
 
     def start_epoch(self) -> None:
@@ -189,7 +192,7 @@ class Model:
     def leave(self, payload: bytes | str) -> None:
         """It leaves the session: audio whole and in order, a notify right behind its audio, texts in order."""
         if isinstance(payload, bytes):
-            assert len(payload) == self.rate_hz // 25 or (self.with_10_ms and len(payload) == self.rate_hz // 50)
+            assert len(payload) == self.rate_hz // 25
             numbers = array("H", payload)
             sounding = [number for number in numbers if number]
             assert sounding == sorted(sounding)
@@ -215,14 +218,14 @@ class Model:
 
     def answer(self, texts: list[str]) -> None:
         for text in texts:
-            self.session.receive_text(text)
+            self.session.text_received(text)
 
     def go_back(self, samples: int) -> None:
         """What is to be sent again has not left; less than a frame of what was heard is heard again unasked."""
         left = self.session.out.pacer.total_samples - self.base
         longest = 24_000 // 50 if self.rate_changed else self.rate_hz // 50  # a frame that went out at another rate
         assert self.paused_at - left < samples + longest
-        assert left <= self.paused_at or self.rate_changed
+        assert left <= self.paused_at
         del self.wire[left:]
 
     # What must be true
@@ -231,9 +234,14 @@ class Model:
         """The samples that wait in the session."""
         session, out = self.session, self.session.out
         frames = [payload for payload in out.outbox if isinstance(payload, bytes)]
-        early = [pcm for pcm, _, _ in session._early]
-        pcm = b"".join([*frames, *out._frames, out._framer.remainder, *early])
+        early = [pcm for pcm, _ in session._early._audio]
+        pcm = b"".join([*frames, self.framed(), *early])
         return [number for number in array("H", pcm) if number]
+
+    def framed(self) -> bytes:
+        """What waits to be cut into frames."""
+        framer = self.session.out._framer
+        return b"".join(framer._chunks or ())[framer._at :]
 
     def waiting(self) -> set[int]:
         heard_wire = self.session.out.heard_wire(self.now_s) - self.base
@@ -243,7 +251,7 @@ class Model:
         out, ledger = self.session.out, self.session.out.ledger
         outbox = sum(len(payload) for payload in out.outbox if isinstance(payload, bytes)) // 2
         assert out.pacer.total_samples == self.base + len(self.wire) + outbox
-        assert out.queued_bytes == sum(map(len, out._frames))
+        assert out.queued_bytes == len(self.framed())
         heard_wire = out.heard_wire(self.now_s)
         self.heard_place = heard_wire - self.base
         assert 0 <= self.heard_place <= len(self.wire)
@@ -253,7 +261,7 @@ class Model:
         assert ledger.heard(heard_wire) == len(self.heard)
         assert ledger.taken == self.given
         assert len(self.heard) + ledger.dropped + len(self.waiting()) == self.given
-        if self.obeys and not self.rate_changed and not self.with_10_ms:
+        if self.obeys and not self.rate_changed:
             assert self.peer.wrong_size == 0
             # A write that is held up in the middle of a batch is not told from one that is held up before it.
             most_s = (out.pacer.lead_s + out.pacer.batch_s) * (2 if self.was_stuck else 1)
@@ -284,7 +292,7 @@ class Model:
         self.run(self.now_s + 60.0, 0.0)
         self.check()
         self.check_marks()
-        assert self.session.poll(self.now_s) == Idle()
+        assert wait_until_s(self.session, self.now_s) is None
         assert self.session.queued_s == 0.0
         assert not self.waiting()
         assert not self.texts
@@ -294,7 +302,7 @@ class Model:
         )
 
 
-COMMON = "go go go go go_late queue queue queue_tiny clear pause resume resume notify confirm text"
+COMMON = "go go go go go_late queue queue queue_tiny send_live send_live clear pause resume resume notify confirm text"
 sizes = st.sampled_from([0, 1, 7, 20, 33, 79, 80, 100, 160, 213, 300, 480, 700, 999])
 
 
@@ -305,7 +313,6 @@ def steps(more: str) -> st.SearchStrategy[list[Step]]:
 settings_of_a_call = st.fixed_dictionaries(
     {
         "lead_s": st.sampled_from([0.04, 0.1, 0.2]),
-        "when_full": st.sampled_from(["wait", "drop_oldest"]),
         "obeys": st.booleans(),
         "phase_s": st.sampled_from([0.001, 0.01, 0.02]),
     }
@@ -314,11 +321,6 @@ settings_of_a_call = st.fixed_dictionaries(
 
 @settings(max_examples=120, deadline=None)
 @given(settings_of_a_call, steps(" queue_flush"))
-@example(  # what is taken out of the queue lies behind padding that a rewind went back over
-    {"lead_s": 0.04, "when_full": "drop_oldest", "obeys": False, "phase_s": 0.001},
-    [("go", 0)] * 5
-    + [("queue_flush", 999), ("go", 160), ("queue", 33), ("pause", 0), ("resume", 79), ("go", 0), ("queue", 999)],
-)
 def test_at_one_rate_what_is_heard_is_what_the_router_plays(call: dict[str, object], steps: list[Step]) -> None:
     model = Model(known=True, **call)  # type: ignore[arg-type]
     for name, size in steps:
@@ -330,7 +332,7 @@ def test_at_one_rate_what_is_heard_is_what_the_router_plays(call: dict[str, obje
 @given(st.booleans(), settings_of_a_call, steps(" queue_10_ms stick stick change_rate queue_flush"))
 @example(  # a pause takes back what a blocked socket has held for longer than it lasts
     True,
-    {"lead_s": 0.04, "when_full": "wait", "obeys": False, "phase_s": 0.001},
+    {"lead_s": 0.04, "obeys": False, "phase_s": 0.001},
     [("go", 0)] * 7 + [("queue", 1), ("queue", 0), ("stick", 33), ("go", 20), ("pause", 0)],
 )
 def test_with_a_slow_socket_and_other_rates_nothing_is_lost(

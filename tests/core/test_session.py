@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from driving import first, long_sound, make_session, play, sound, wait_until_s, write, write_audio
+from driving import first, long_sound, make_session, play, sound, stuck, wait_until_s, write, write_audio
 
 from vonage_audio_connector_server.core.events import DTMF, Connected, MediaUpdate, UnknownEvent
-from vonage_audio_connector_server.core.session import Idle, Send, Session, Wait
+from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.errors import AudioConnectorAudioError
 from vonage_audio_connector_server.models import AudioFormat
 
@@ -17,39 +17,41 @@ from vonage_audio_connector_server.models import AudioFormat
 def test_first_message_tells_the_format(rate_hz: int) -> None:
     session = make_session(None)
     assert session.audio_format is None
-    event = session.receive_text(first(rate_hz))
+    assert session.out.frame_bytes == 0
+    event = session.text_received(first(rate_hz))
     assert isinstance(event, Connected)
     assert session.audio_format == AudioFormat(rate_hz)
+    assert session.out.frame_bytes == rate_hz // 25
 
 
 @pytest.mark.parametrize(("size_bytes", "rate_hz"), [(320, 8_000), (640, 16_000), (960, 24_000)])
 def test_without_a_first_message_the_first_frame_tells_it(size_bytes: int, rate_hz: int) -> None:
     session = make_session(None)
-    session.receive_bytes(bytes(size_bytes))
+    session.audio_received(bytes(size_bytes))
     assert session.audio_format == AudioFormat(rate_hz)
     assert session.odd_frames_in == 0
 
 
 def test_a_first_message_without_a_rate_leaves_it_to_the_first_frame() -> None:
     session = make_session(None)
-    session.receive_text('{"event":"websocket:connected","caller":"Ann"}')
+    session.text_received('{"event":"websocket:connected","caller":"Ann"}')
     assert session.audio_format is None
     assert session.custom == {"caller": "Ann"}
-    session.receive_bytes(bytes(320))
+    session.audio_received(bytes(320))
     assert session.audio_format == AudioFormat(8_000)
 
 
 @pytest.mark.parametrize("size_bytes", [0, 1, 160, 641, 1_280])
 def test_a_frame_of_another_size_tells_nothing(size_bytes: int) -> None:
     session = make_session(None)
-    session.receive_bytes(bytes(size_bytes))
+    session.audio_received(bytes(size_bytes))
     assert session.audio_format is None
     assert session.odd_frames_in == 1
 
 
 def test_other_texts_tell_nothing() -> None:
     session = make_session(None)
-    event = session.receive_text(
+    event = session.text_received(
         '{"event":"websocket:media:update","active":true,"content-type":"audio/l16;rate=8000"}'
     )
     assert isinstance(event, MediaUpdate)
@@ -59,8 +61,8 @@ def test_other_texts_tell_nothing() -> None:
 def test_after_one_second_the_configured_format_is_taken() -> None:
     session = make_session(None, assumed=24_000)
     session.queue_audio(sound(480), 0.0)
-    assert session.poll(0.0) == Wait(1.0)
-    assert session.poll(0.999) == Wait(1.0)
+    assert wait_until_s(session, 0.0) == 1.0
+    assert wait_until_s(session, 0.999) == 1.0
     assert session.audio_format is None
     assert write(session, 1.0) == [sound(480)]
     assert session.audio_format == AudioFormat(24_000)
@@ -83,9 +85,9 @@ def test_assume_format_keeps_a_known_one() -> None:
 )
 def test_a_caller_who_names_the_frame_need_not_wait(frame_bytes: int, frame_ms: int, rate_hz: int) -> None:
     session = make_session(None)
-    session.queue_audio(sound(frame_bytes // 2), 0.0, frame_bytes=frame_bytes, frame_ms=frame_ms)
+    session.queue_audio(sound(rate_hz // 50), 0.0, frame_bytes=frame_bytes, frame_ms=frame_ms)
     assert session.audio_format == AudioFormat(rate_hz)
-    assert write(session, 0.0) == [sound(frame_bytes // 2)]
+    assert write(session, 0.0) == [sound(rate_hz // 50)]
 
 
 def test_what_was_queued_before_a_named_frame_goes_out_before_it() -> None:
@@ -97,15 +99,15 @@ def test_what_was_queued_before_a_named_frame_goes_out_before_it() -> None:
 
 def test_a_frame_of_the_peer_does_not_overrule_its_first_message() -> None:
     session = make_session(8_000)
-    session.receive_bytes(bytes(640))
+    session.audio_received(bytes(640))
     assert session.audio_format == AudioFormat(8_000)
     assert session.odd_frames_in == 1
 
 
 def test_a_late_first_message_overrules_the_first_frame() -> None:
     session = make_session(None)
-    session.receive_bytes(bytes(320))
-    session.receive_text(first(16_000))
+    session.audio_received(bytes(320))
+    session.text_received(first(16_000))
     assert session.audio_format == AudioFormat(16_000)
 
 
@@ -120,9 +122,9 @@ def test_a_correction_by_the_peer_cuts_what_is_queued_anew(settled: str, rate_hz
         session.assume_format()
     assert session.audio_format == AudioFormat(16_000)
     if by_text:
-        session.receive_text(first(rate_hz))
+        session.text_received(first(rate_hz))
     else:
-        session.receive_bytes(bytes(rate_hz // 25))
+        session.audio_received(bytes(rate_hz // 25))
     session.queue_audio(sound(100, 1_000), 0.0, end=True)
     frames = write_audio(session, 0.0)
     assert {len(frame) for frame in frames} == {rate_hz // 25}
@@ -134,7 +136,7 @@ def test_the_same_format_again_changes_nothing() -> None:
     session = make_session(8_000)
     session.queue_audio(long_sound(1.0, 8_000), 0.0)
     write(session, 0.0)
-    session.receive_text(first(8_000))
+    session.text_received(first(8_000))
     assert session.out.ahead_s(0.0) == pytest.approx(0.3)
     assert write(session, 0.0) == []
 
@@ -142,42 +144,63 @@ def test_the_same_format_again_changes_nothing() -> None:
 def test_a_correction_cuts_unwritten_frames_anew() -> None:
     session = make_session(None)
     session.queue_audio(sound(8_000), 0.0, frame_bytes=640)
-    action = session.poll(0.0)
-    assert isinstance(action, Send)
-    for _ in range(5):
-        action.payloads.popleft()  # then the socket is busy
-    session.receive_text(first(8_000))
+    assert len(stuck(session, 0.0, 5)) == 5  # then the socket is busy
+    session.text_received(first(8_000))
+    assert (session.out.frames_out, session.out.bytes_out) == (5, 5 * 640)
     frames = write_audio(session, 0.0)
-    assert len(frames) == 10  # which makes 15 messages, 300 ms
-    assert session.out.frames_out == 15
+    assert len(frames) == 15
+    assert (session.out.frames_out, session.out.bytes_out) == (20, 5 * 640 + 15 * 320)
     frames += [frame for _, frame in play(session, 0.0, 2.0)]
     assert {len(frame) for frame in frames} == {320}
     assert b"".join(frames) == sound(6_400, 1_600)
 
 
-def test_a_correction_does_not_run_further_ahead() -> None:
+def test_a_correction_starts_a_new_schedule() -> None:
     session = make_session(None)
     session.queue_audio(long_sound(5.0, 16_000), 0.0, frame_bytes=640)
     assert len(write(session, 0.0)) == 15
-    session.receive_text(first(8_000))
-    assert session.out.ahead_s(0.0) == pytest.approx(0.3)  # the router plays one message a tick, whatever its size
+    session.text_received(first(8_000))
+    assert session.out.ahead_s(0.0) == 0.0
+    assert len(write(session, 0.0)) == 15  # due at once
+    assert session.out.ahead_s(0.0) == pytest.approx(0.3)
     assert wait_until_s(session, 0.0) == pytest.approx(0.1)
     assert len(write(session, 0.1)) == 5
+    assert session.out.gaps.noted == []
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 24_000])
-def test_a_correction_leaves_what_was_heard_and_goes_on_counting(rate_hz: int) -> None:
+def test_what_went_out_before_a_correction_counts_as_heard_and_the_rest_at_the_new_rate(rate_hz: int) -> None:
     session = make_session(None)
     session.queue_audio(sound(16_000), 0.0, frame_bytes=640)
-    play(session, 0.0, 0.5)  # until 0.7, or 0.8, is on its way
-    session.receive_text(first(rate_hz))
+    sent = 320 * len(play(session, 0.0, 0.5))
+    assert sent >= 0.7 * 16_000
+    session.text_received(first(rate_hz))
     counts = []
     for step in range(50, 301):
         write(session, step / 100)
         counts.append(session.out.ledger.heard(session.out.heard_wire(step / 100)))
-    assert counts[:11] == list(range(8_000, 9_601, 160))  # at the rate at which it was sent
+    assert counts[:11] == list(range(sent, sent + rate_hz // 10 + 1, rate_hz // 100))
     assert counts == sorted(counts)
     assert counts[-1] == 16_000
+
+
+def test_what_a_socket_has_not_taken_when_a_correction_comes_is_not_heard() -> None:
+    session = make_session(None)
+    session.queue_audio(sound(8_000), 0.0, frame_bytes=640)
+    assert len(stuck(session, 0.0, 5)) == 5
+    session.text_received(first(8_000))
+    assert session.heard_s(0.0) <= 5 * 320 / 8_000
+    assert session.queued_s == (8_000 - 5 * 320) / 8_000
+
+
+def test_a_correction_leaves_nothing_to_rewind() -> None:
+    session = make_session(None)
+    session.queue_audio(sound(16_000), 0.0, frame_bytes=640)
+    sent = 320 * len(play(session, 0.0, 0.5))
+    session.text_received(first(8_000))
+    session.pause(0.5)
+    session.resume(1.0, 0.5)
+    assert write_audio(session, 0.5)[0] == sound(160, sent)
 
 
 # Audio before the format is known
@@ -188,8 +211,8 @@ def test_a_greeting_waits_for_the_format_and_is_whole(rate_hz: int) -> None:
     session = make_session(None)
     for start in range(0, 1_400, 200):
         session.queue_audio(sound(200, start), 0.0, end=start == 1_200)
-    assert session.poll(0.5) == Wait(1.0)
-    session.receive_text(first(rate_hz))
+    assert wait_until_s(session, 0.5) == 1.0
+    session.text_received(first(rate_hz))
     frames = [frame for _, frame in play(session, 0.5, 5.0)]
     assert {len(frame) for frame in frames} == {rate_hz // 25}
     whole_bytes = len(frames) * (rate_hz // 25)
@@ -197,18 +220,51 @@ def test_a_greeting_waits_for_the_format_and_is_whole(rate_hz: int) -> None:
     assert b"".join(frames) == sound(1_400).ljust(whole_bytes, b"\0")
 
 
-def test_a_greeting_in_frames_of_10_ms_keeps_them() -> None:
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000])
+@pytest.mark.parametrize("pieces", [1, 3, 50])
+def test_a_greeting_in_whole_frames_starts_at_once_with_the_first(rate_hz: int, pieces: int) -> None:
     session = make_session(None)
-    session.queue_audio(sound(160), 0.0, frame_ms=10)
-    session.receive_text(first(8_000))
-    assert write(session, 0.0) == [sound(80), sound(80, 80)]
+    frame = rate_hz // 50
+    frames = [sound(frame, start) for start in range(0, pieces * frame, frame)]
+    for pcm in frames:
+        session.queue_audio(pcm, 0.0)
+    assert wait_until_s(session, 0.4) == 1.0
+    session.text_received(first(rate_hz))
+    assert session.out.outbox == []
+    session.due_s(0.5)
+    assert session.out.outbox == frames[:15]  # lead and batch
+    assert [frame for _, frame in play(session, 0.5, 5.0)] == frames
+    assert session.heard_s(5.0) == pieces * 0.02
+    assert session.out.gaps.noted == []
+
+
+@pytest.mark.parametrize("by_text", [True, False])
+def test_so_it_does_whatever_tells_the_format(by_text: bool) -> None:
+    session = make_session(None)
+    for start in range(0, 4_800, 480):
+        session.queue_audio(sound(480, start), 0.0)
+    if by_text:
+        session.text_received(first(24_000))
+    else:
+        session.audio_received(bytes(960))
+    assert session.out.has_more
+    assert write(session, 0.1) == [sound(480, start) for start in range(0, 4_800, 480)]
+    assert session.out.gaps.noted == []
+
+
+def test_a_greeting_in_frames_of_10_ms_goes_out_in_frames_of_20() -> None:
+    session = make_session(None)
+    for start in range(0, 320, 80):
+        session.queue_audio(sound(80, start), 0.0, frame_ms=10)
+    session.text_received(first(8_000))
+    assert write(session, 0.0) == [sound(160), sound(160, 160)]
 
 
 def test_two_greetings_that_end_are_padded_each() -> None:
     session = make_session(None)
     session.queue_audio(sound(100), 0.0, end=True)
     session.queue_audio(sound(100, 100), 0.0, end=True)
-    session.receive_text(first(8_000))
+    session.text_received(first(8_000))
     assert write(session, 0.0) == [sound(100).ljust(320, b"\0"), sound(100, 100).ljust(320, b"\0")]
 
 
@@ -225,7 +281,7 @@ def test_ends_within_a_greeting_stay_where_they_are(rate_hz: int) -> None:
         if end:
             out += piece + bytes(-len(piece) % (2 * frame))
             piece = b""
-    session.receive_text(first(rate_hz))
+    session.text_received(first(rate_hz))
     frames = [frame for _, frame in play(session, 0.1, 5.0)]
     assert b"".join(frames) == out + piece.ljust(2 * frame, b"\0")
     assert session.heard_s(5.0) == start / rate_hz
@@ -235,7 +291,7 @@ def test_a_greeting_counts_as_queued() -> None:
     session = make_session(None, assumed=8_000)
     session.queue_audio(sound(4_000), 0.0)
     assert session.queued_s == 0.5
-    session.receive_text(first(8_000))
+    session.text_received(first(8_000))
     assert session.queued_s == 0.5
 
 
@@ -244,7 +300,7 @@ def test_a_text_does_not_wait_for_the_format() -> None:
     session.queue_audio(sound(320), 0.0)
     session.queue_text("{}")
     assert write(session, 0.0) == ["{}"]
-    assert session.poll(0.0) == Wait(1.0)
+    assert wait_until_s(session, 0.0) == 1.0
 
 
 # Frame pairs
@@ -284,17 +340,18 @@ def test_a_frame_of_no_rate_is_refused_before_the_format_is_known(frame_bytes: i
         session.queue_audio(sound(640), 0.0, frame_bytes=frame_bytes, frame_ms=frame_ms)
     assert session.audio_format is None
     assert session.queued_s == 0.0
-    assert session.poll(2.0) == Idle()
+    assert wait_until_s(session, 2.0) is None
 
 
 @pytest.mark.parametrize("frame_bytes", [None, 320])
-def test_frames_of_10_ms_are_cut_and_paced_as_such(frame_bytes: int | None) -> None:
+def test_frames_of_10_ms_go_out_in_frames_of_20(frame_bytes: int | None) -> None:
     session = make_session(16_000)
-    session.queue_audio(sound(16_000), 0.0, frame_bytes=frame_bytes, frame_ms=10)
+    for start in range(0, 16_000, 160):
+        session.queue_audio(sound(160, start), 0.0, frame_bytes=frame_bytes, frame_ms=10)
     frames = write_audio(session, 0.0)
-    assert len(frames) == 30  # lead and batch, 300 ms
+    assert len(frames) == 15  # lead and batch, 300 ms
     frames += [frame for _, frame in play(session, 0.0, 2.0)]
-    assert {len(frame) for frame in frames} == {320}
+    assert {len(frame) for frame in frames} == {640}
     assert b"".join(frames) == sound(16_000)
 
 
@@ -303,31 +360,32 @@ def test_frames_of_10_ms_are_cut_and_paced_as_such(frame_bytes: int | None) -> N
 
 def test_counters_of_what_arrives() -> None:
     session = make_session(8_000)
-    session.receive_text("hello")
-    session.receive_bytes(bytes(320))
-    session.receive_bytes(bytes(100))
+    session.text_received("hello")
+    session.audio_received(bytes(320))
+    session.audio_received(bytes(100))
     assert session.texts_in == 2
     assert (session.frames_in, session.bytes_in, session.odd_frames_in) == (2, 420, 1)
 
 
-def test_frames_of_10_ms_that_come_in_are_no_odd_ones() -> None:
+@pytest.mark.parametrize(("sizes_bytes", "odd"), [((320, 320, 320), 3), ((640, 320, 320), 2), ((320, 640, 320), 2)])
+def test_frames_of_10_ms_that_come_in_are_odd_ones_and_change_nothing(sizes_bytes: tuple[int, ...], odd: int) -> None:
     session = make_session(16_000)
-    for _ in range(3):
-        session.receive_bytes(bytes(320))
-    assert session.audio_format == AudioFormat(16_000, 10)
-    assert (session.frames_in, session.odd_frames_in) == (3, 0)
-    session.receive_bytes(bytes(640))
-    assert session.odd_frames_in == 1
-    session.queue_audio(sound(320), 0.0, frame_bytes=640)  # what goes out is the caller's affair
+    assert not any(session.audio_received(bytes(size_bytes)) for size_bytes in sizes_bytes)
+    assert session.audio_format == AudioFormat(16_000)
+    assert (session.frames_in, session.bytes_in, session.odd_frames_in) == (3, sum(sizes_bytes), odd)
+    session.queue_audio(sound(320), 0.0)
     assert write(session, 0.0) == [sound(320)]
 
 
-def test_only_the_first_frame_tells_that_frames_last_10_ms() -> None:
-    session = make_session(16_000)
-    for size_bytes in (640, 320, 320):
-        session.receive_bytes(bytes(size_bytes))
+def test_after_a_correction_frames_of_the_size_before_are_odd() -> None:
+    session = make_session(None)
+    assert session.audio_received(bytes(320))  # it tells the format
+    assert not session.audio_received(bytes(320))
+    session.text_received(first(16_000))
+    assert not session.audio_received(bytes(320))
+    assert not session.audio_received(bytes(640))
     assert session.audio_format == AudioFormat(16_000)
-    assert session.odd_frames_in == 2
+    assert (session.frames_in, session.odd_frames_in) == (4, 1)
 
 
 def test_counters_of_what_goes_out() -> None:
@@ -345,7 +403,7 @@ def test_counters_of_what_goes_out() -> None:
 def test_custom_keys_are_kept() -> None:
     session = make_session(None)
     assert session.custom == {}
-    session.receive_text('{"event":"websocket:connected","caller":"Ann","content-type":"audio/l16;rate=8000"}')
+    session.text_received('{"event":"websocket:connected","caller":"Ann","content-type":"audio/l16;rate=8000"}')
     assert session.custom == {"caller": "Ann"}
 
 
@@ -362,11 +420,11 @@ def test_a_frame_of_no_whole_milliseconds_is_refused_before_anything_is_flushed(
 
 def test_a_later_text_with_a_content_type_is_no_first_message() -> None:
     session = make_session(None)
-    session.receive_text(first(16_000))
+    session.text_received(first(16_000))
     custom = session.custom
     text = '{"content-type":"audio/l16;rate=8000","x":"5"}'
-    assert session.receive_text(text) == UnknownEvent(text, {"content-type": "audio/l16;rate=8000", "x": "5"}, None)
+    assert session.text_received(text) == UnknownEvent(text, {"content-type": "audio/l16;rate=8000", "x": "5"}, None)
     pressed = '{"content-type":"audio/l16;rate=8000","digit":"5"}'
-    assert session.receive_text(pressed) == DTMF(pressed, "5", None)
+    assert session.text_received(pressed) == DTMF(pressed, "5", None)
     assert session.audio_format == AudioFormat(16_000)
     assert session.custom is custom

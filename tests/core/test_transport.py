@@ -124,13 +124,13 @@ def test_a_static_field_may_be_named_like_the_audio_that_comes_in() -> None:
 def test_auto_settles_on_json_with_the_first_audio() -> None:
     session = make_session(8_000)
     assert session.sends is None
-    assert session.receive_text(as_json(FRAME, streamId="s")) == Audio(FRAME)
+    assert session.text_received(as_json(FRAME, streamId="s")) == Audio(FRAME)
     sends = session.sends
     assert sends == JSONTransport()
     assert sends is not None
     assert sends.encode(FRAME) == '{"audio":"' + base64.b64encode(FRAME).decode() + '"}'
-    assert session.receive_text(as_json(FRAME)) == Audio(FRAME)
-    session.receive_bytes(FRAME)  # nobody does that; it is audio, and changes nothing
+    assert session.text_received(as_json(FRAME)) == Audio(FRAME)
+    session.audio_received(FRAME)  # nobody does that; it is audio, and changes nothing
     assert session.sends == JSONTransport()
     assert (session.frames_in, session.bytes_in, session.odd_frames_in) == (3, 960, 0)
     assert session.texts_in == 1  # the first message; audio is no text
@@ -138,29 +138,29 @@ def test_auto_settles_on_json_with_the_first_audio() -> None:
 
 def test_auto_settles_on_binary_with_the_first_audio() -> None:
     session = make_session(8_000)
-    session.receive_bytes(FRAME)
+    session.audio_received(FRAME)
     text = as_json(FRAME)
-    assert session.receive_text(text) == UnknownEvent(text, json.loads(text), None)
+    assert session.text_received(text) == UnknownEvent(text, json.loads(text), None)
     assert session.sends is None
     assert (session.frames_in, session.odd_frames_in, session.texts_in) == (1, 0, 2)
 
 
 def test_texts_do_not_settle_it() -> None:
     session = make_session(None)
-    session.receive_text(first(8_000))
-    session.receive_text('{"event":"websocket:dtmf","digit":"5","audio":"AQD/fw=="}')
-    assert session.receive_text('{"audio":"AQD"}') == UnknownEvent('{"audio":"AQD"}', {"audio": "AQD"}, None)
+    session.text_received(first(8_000))
+    session.text_received('{"event":"websocket:dtmf","digit":"5","audio":"AQD/fw=="}')
+    assert session.text_received('{"audio":"AQD"}') == UnknownEvent('{"audio":"AQD"}', {"audio": "AQD"}, None)
     assert (session.frames_in, session.odd_frames_in, session.texts_in) == (0, 1, 3)
     assert session.sends is None
-    session.receive_bytes(FRAME)  # so it can still be binary
+    session.audio_received(FRAME)  # so it can still be binary
     assert session.sends is None
-    assert isinstance(session.receive_text(as_json(FRAME)), UnknownEvent)
+    assert isinstance(session.text_received(as_json(FRAME)), UnknownEvent)
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000])
 def test_the_first_json_frame_tells_the_format_where_no_text_did(rate_hz: int) -> None:
     session = make_session(None)
-    session.receive_text(as_json(bytes(rate_hz // 25)))
+    session.text_received(as_json(bytes(rate_hz // 25)))
     assert session.audio_format == AudioFormat(rate_hz)
     assert session.odd_frames_in == 0
 
@@ -172,7 +172,7 @@ def test_a_first_message_with_a_custom_key_named_audio_is_no_audio(mode: Mode, w
     data = {"content-type": "audio/l16;rate=8000", "audio": base64.b64encode(FRAME).decode()}
     if with_event:
         data["event"] = "websocket:connected"
-    event = session.receive_text(json.dumps(data))
+    event = session.text_received(json.dumps(data))
     assert isinstance(event, Connected)
     assert event.custom == session.custom == {"audio": data["audio"]}
     assert session.audio_format == AudioFormat(8_000)
@@ -185,7 +185,7 @@ def test_a_first_message_with_a_custom_key_named_audio_is_no_audio(mode: Mode, w
 def test_binary_takes_no_text_for_audio() -> None:
     session = Session(0.0, transport="binary")
     text = as_json(FRAME)
-    assert session.receive_text(text) == UnknownEvent(text, json.loads(text), None)
+    assert session.text_received(text) == UnknownEvent(text, json.loads(text), None)
     assert (session.frames_in, session.odd_frames_in, session.texts_in) == (0, 0, 1)
     assert session.sends is None
 
@@ -194,11 +194,11 @@ def test_json_by_configuration_sends_json_from_the_start() -> None:
     transport = JSONTransport("in", "out", {"streamId": "s"})
     session = Session(0.0, transport=transport)
     assert session.sends is transport
-    assert session.receive_text(as_json(FRAME, "in")) == Audio(FRAME)
+    assert session.text_received(as_json(FRAME, "in")) == Audio(FRAME)
     other = as_json(FRAME, "audio")
-    assert session.receive_text(other) == UnknownEvent(other, json.loads(other), None)
+    assert session.text_received(other) == UnknownEvent(other, json.loads(other), None)
     assert (session.frames_in, session.odd_frames_in, session.texts_in) == (1, 0, 1)
-    session.receive_bytes(FRAME)
+    session.audio_received(FRAME)
     assert session.sends is transport
     assert session.frames_in == 2
 
@@ -207,30 +207,30 @@ def test_json_by_configuration_sends_json_from_the_start() -> None:
 @pytest.mark.parametrize("value", BROKEN)
 def test_broken_audio_is_an_unknown_event_and_counted(mode: Mode, value: object) -> None:
     session = Session(0.0, transport=mode)
-    session.receive_text(first(8_000))
+    session.text_received(first(8_000))
     text = json.dumps({"audio": value})
-    assert session.receive_text(text) == UnknownEvent(text, {"audio": value}, None)
+    assert session.text_received(text) == UnknownEvent(text, {"audio": value}, None)
     assert (session.frames_in, session.bytes_in, session.odd_frames_in, session.texts_in) == (0, 0, 1, 2)
-    assert session.receive_text(as_json(FRAME)) == Audio(FRAME)
+    assert session.text_received(as_json(FRAME)) == Audio(FRAME)
 
 
 def test_a_json_frame_of_another_size_is_audio_and_odd() -> None:
     session = make_session(8_000)
-    assert session.receive_text(as_json(sound(100))) == Audio(sound(100))
+    assert session.text_received(as_json(sound(100))) == Audio(sound(100))
     assert (session.frames_in, session.bytes_in, session.odd_frames_in) == (1, 200, 1)
 
 
-def test_json_frames_of_10_ms_are_no_odd_ones() -> None:
+def test_json_frames_of_10_ms_are_audio_and_odd() -> None:
     session = make_session(8_000)
     for _ in range(3):
-        session.receive_text(as_json(sound(80)))
-    assert session.audio_format == AudioFormat(8_000, 10)
-    assert (session.frames_in, session.odd_frames_in) == (3, 0)
+        assert session.text_received(as_json(sound(80))) == Audio(sound(80))
+    assert session.audio_format == AudioFormat(8_000)
+    assert (session.frames_in, session.odd_frames_in) == (3, 3)
 
 
 def test_other_texts_are_read_between_audio() -> None:
     session = make_session(8_000)
-    session.receive_text(as_json(FRAME))
+    session.text_received(as_json(FRAME))
     text = ' {"digit":"5","duration":260}'
-    assert session.receive_text(text) == DTMF(text, "5", 260)
+    assert session.text_received(text) == DTMF(text, "5", 260)
     assert (session.frames_in, session.texts_in) == (1, 2)

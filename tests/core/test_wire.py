@@ -102,7 +102,7 @@ def test_what_the_router_says(name: str) -> None:
     text = FROM_ROUTER[name]
     event = EVENTS[name](text)
     session = Session(0.0, transport=JSONTransport("pcm")) if name == "audio-field" else Session(0.0)
-    assert session.receive_text(text) == event
+    assert session.text_received(text) == event
     if isinstance(event, Audio):  # where audio is binary, it is a text like any other
         assert parse_text(text) == UnknownEvent(text, json.loads(text), None)
     else:
@@ -301,7 +301,7 @@ def test_repr_shows_no_payload(text: str) -> None:
 
 def test_repr_shows_no_key_and_no_sound_but_what_it_is() -> None:
     assert repr(parse_text(FROM_ROUTER["dtmf-event"])) == "DTMF()"
-    assert repr(Audio(PCM)) == "Audio()"
+    assert repr(Audio(PCM, 1.5)) == "Audio(at_s=1.5)"
     assert "websocket:new" in repr(parse_text('{"event":"websocket:new"}'))
     assert "rate=16000" in repr(parse_text(FROM_ROUTER["connected"]))
 

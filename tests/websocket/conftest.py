@@ -7,15 +7,15 @@ import pytest
 from .ws_way import Way
 
 _WAYS = [
-    Way("picows", "asyncio", False),
-    Way("picows", "asyncio", True),
-    Way("picows", "uvloop", False),
+    Way("ours", "asyncio", False),
+    Way("ours", "asyncio", True),
+    Way("ours", "uvloop", False),
     Way("sansio", "asyncio", False),
     Way("wsproto", "asyncio", False),
 ]
 # They tell least: each of their parts is in one of the ways above.
 _SLOW_WAYS = [
-    Way("picows", "uvloop", True),
+    Way("ours", "uvloop", True),
     Way("sansio", "asyncio", True),
     Way("sansio", "uvloop", False),
     Way("sansio", "uvloop", True),

@@ -12,7 +12,13 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from .ws_apps import Recorder, accept, echo, said
-from .ws_differences import after_a_violation, lost_code, newest_codes
+from .ws_differences import (
+    after_a_violation,
+    close_in_a_message,
+    logs_what_is_not_utf8,
+    lost_code,
+    newest_codes,
+)
 from .ws_peer import CLOSE, NO_CODE, PING, TEXT, close_frame, frame
 from .ws_way import Stage, Way
 
@@ -152,6 +158,20 @@ def test_the_app_is_told_nothing_but_the_end_after_its_own_close(way: Way) -> No
     way.run(app, talk)
 
 
+def test_a_close_in_the_middle_of_a_message(way: Way) -> None:
+    recorder = Recorder()
+
+    async def talk(stage: Stage) -> None:
+        async with stage.peer() as peer:
+            peer.write(frame(TEXT, b"half a mess", fin=False), close_frame(4000, "enough"), frame(0, b"age"))
+            code = close_in_a_message(way)
+            assert (await recorder.disconnect())[0] == code
+            if after_a_violation(way, code).told_peer:
+                assert (await peer.closed())[0] == code
+
+    way.run(recorder, talk)
+
+
 def test_both_close_at_the_same_time(way: Way) -> None:
     go_on = asyncio.Event()
 
@@ -215,7 +235,7 @@ def test_an_app_that_asks_late_is_told_the_first_cause(way: Way, end: bytes) -> 
         await stage.empty()
         assert told == [("websocket.disconnect", 1007 if end[0] == 0x81 else 4000)]
 
-    way.run(app, talk)
+    way.run(app, talk, logs_errors=end[0] == 0x81 and logs_what_is_not_utf8(way))
 
 
 @pytest.mark.parametrize("how", ["reset", "close"])
@@ -354,9 +374,9 @@ def test_200_connections_leave_nothing(way: Way) -> None:
                     peer.write(close_frame(1000))
                     assert await peer.closed() == (1000, "")
                 elif number % 4 == 1:
-                    peer.write(frame(TEXT, b"\xff"))
-                    if after_a_violation(way, 1007).told_peer:
-                        assert (await peer.closed())[0] == 1007
+                    peer.write(frame(3))  # no such opcode
+                    if after_a_violation(way, 1002).told_peer:
+                        assert (await peer.closed())[0] == 1002
                     await peer.ended()
                 elif number % 4 == 2:
                     peer.reset()

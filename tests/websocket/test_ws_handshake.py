@@ -9,7 +9,7 @@ from starlette.types import Receive, Scope, Send
 from websockets.asyncio.client import connect
 
 from .ws_apps import accept, content, echo, said
-from .ws_differences import checks_the_key, keeps_what_comes_before_the_accept
+from .ws_differences import checks_the_key, keeps_what_comes_before_the_accept, logs_a_denial
 from .ws_peer import TEXT, frame
 from .ws_way import Stage, Way
 
@@ -109,7 +109,7 @@ def test_a_denial_has_its_status_headers_and_body(way: Way) -> None:
         assert (answer.status, answer.headers["x-why"]) == (503, "full")
         assert (answer.headers["content-type"], body) == ("text/x-own", b"come bac")
 
-    way.run(app, talk)
+    way.run(app, talk, logs_errors=logs_a_denial(way))
 
 
 @pytest.mark.parametrize("fails", [True, False], ids=["raises", "returns"])

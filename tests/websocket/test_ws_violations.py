@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from vonage_audio_connector_server.outcomes import CLOSED_BY_SERVER
-
 from .ws_apps import Recorder
-from .ws_differences import Outcome, after_a_violation, keeps_what_is_in_front_of_a_violation
+from .ws_differences import Outcome, after_a_violation, keeps_what_is_in_front_of_a_violation, logs_what_is_not_utf8
 from .ws_peer import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, close_payload, frame
 from .ws_way import Stage, Way
 
@@ -78,7 +76,7 @@ def outcomes(way: Way, cases: dict[str, bytes], **settings: Any) -> dict[str, Ou
                 message = await recorder.ended.get()
             await stage.empty()
             assert recorder.ended.empty(), f"{name}: the app is told once"
-            found[name] = Outcome(told_peer, message["code"], message.get(CLOSED_BY_SERVER, False))
+            found[name] = Outcome(told_peer, message["code"])
 
     way.run(recorder, talk, **settings)
     assert found.keys() == cases.keys()
@@ -95,7 +93,7 @@ def test_a_broken_frame_is_1002(way: Way) -> None:
 
 
 def test_a_text_that_is_not_utf8_is_1007(way: Way) -> None:
-    all_are(way, 1007, BROKEN_UTF8)
+    all_are(way, 1007, BROKEN_UTF8, logs_errors=logs_what_is_not_utf8(way))
 
 
 def test_a_message_over_the_limit_is_1009(way: Way) -> None:

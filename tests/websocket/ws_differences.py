@@ -1,6 +1,6 @@
-"""Where the protocol classes may differ, all in one place: uvicorn's own class is held to what uvicorn promises.
+"""Where the protocol classes may differ, all in one place: uvicorn's own classes are held to what uvicorn promises.
 
-Measured with uvicorn 0.54.0 and wsproto 1.3.2. The two classes of ours have no entry but where they differ as well.
+Measured with uvicorn 0.54.0, websockets 17.4 and wsproto 1.3.2. Our own class has no entry.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ class Outcome(NamedTuple):
 
     told_peer: int | None  # the code of the close frame; None: the socket was closed without
     told_app: int
-    by_server: bool  # whether the disconnect message says that it is the server's doing
 
 
 Expected = TypeVar("Expected")
@@ -28,17 +27,27 @@ def expected(way: Way, ours: Expected, **others: Expected) -> Expected:
 
 def lost_code(way: Way) -> int:
     """The code that the app is told where the socket is lost without a close, or no ping is answered."""
-    return expected(way, 1006, wsproto=1005)  # uvicorn tells the end of the socket as "no code"
+    return expected(way, 1006, sansio=1005, wsproto=1005)  # uvicorn tells the end of the socket as "no code"
 
 
-def offers_direct_write(way: Way) -> bool:
-    """Whether the scope has the extension DIRECT."""
-    return expected(way, True, wsproto=False)
+def logs_what_is_not_utf8(way: Way) -> bool:
+    """Whether a text that is not UTF-8, which is the peer's fault, is an error in the server's log."""
+    return expected(way, False, sansio=True)
+
+
+def logs_a_denial(way: Way) -> bool:
+    """Whether a handshake that was answered with a status is an error in the server's log."""
+    return expected(way, False, sansio=True)
 
 
 def newest_codes(way: Way) -> tuple[int, ...]:
     """Close codes that came to the registry of RFC 6455 later."""
     return expected(way, (1012, 1013, 1014), wsproto=(1012, 1013))
+
+
+def close_in_a_message(way: Way) -> int:
+    """How a connection ends that the peer closes with 4000 between two fragments of a message."""
+    return expected(way, 4000, sansio=1002)  # websockets takes it for a violation
 
 
 def checks_the_key(way: Way) -> bool:
@@ -48,9 +57,9 @@ def checks_the_key(way: Way) -> bool:
 
 def after_a_violation(way: Way, code: int) -> Outcome:
     """How a violation ends that is closed with this code."""
-    # uvicorn closes the socket without a word, but for its own limit
-    by_uvicorn = Outcome(told_peer=code if code == 1009 else None, told_app=code, by_server=False)
-    return expected(way, Outcome(told_peer=code, told_app=code, by_server=True), wsproto=by_uvicorn)
+    # on wsproto uvicorn closes the socket without a word, but for its own limit
+    by_wsproto = Outcome(told_peer=code if code == 1009 else None, told_app=code)
+    return expected(way, Outcome(told_peer=code, told_app=code), wsproto=by_wsproto)
 
 
 def keeps_what_is_in_front_of_a_violation(way: Way) -> bool:

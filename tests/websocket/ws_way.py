@@ -26,10 +26,10 @@ from .ws_peer import KERNEL_BYTES, Answer, Peer
 
 LIMIT_S = 20.0
 
-ProtocolName = Literal["picows", "sansio", "wsproto"]
+ProtocolName = Literal["ours", "sansio", "wsproto"]
 CLASSES: dict[ProtocolName, str] = {
-    "picows": "vonage_audio_connector_server.picows_protocol:PicowsProtocol",
-    "sansio": "vonage_audio_connector_server.uvicorn_protocol:QuietSansIOProtocol",
+    "ours": "vonage_audio_connector_server.link.websocket:WebSocketProtocol",
+    "sansio": "uvicorn.protocols.websockets.websockets_sansio_impl:WebSocketsSansIOProtocol",
     "wsproto": "uvicorn.protocols.websockets.wsproto_impl:WSProtocol",
 }
 

@@ -162,8 +162,8 @@ def serve(
         int | None, typer.Option(metavar="N", min=1, help="How many connections are served at once.")
     ] = None,
     ws: Annotated[
-        Literal["auto", "picows", "websockets-sansio", "wsproto"],
-        typer.Option(help="What speaks WebSocket; auto: picows where it is installed."),
+        Literal["auto", "websockets-sansio", "wsproto"],
+        typer.Option(help="What speaks WebSocket; auto: this library's own, the fastest."),
     ] = "auto",
     drain_s: Annotated[
         float, typer.Option("--drain", metavar="S", min=0, help="How long answers may go on after Ctrl-C or SIGTERM.")

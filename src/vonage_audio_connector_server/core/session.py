@@ -1,29 +1,23 @@
-"""Our side of one connection: what came, what is to be sent, and when. No I/O, no clock.
+"""Our side of one connection: what came, what is to be sent, and when. No I/O, no clock, and it calls nobody.
 
-The caller feeds what arrives (`receive_text`, `receive_bytes`) and what its user wants sent (`queue_audio`,
-`queue_text`, `notify`, `clear`, `pause`, `resume`), then asks `poll(now_s)` and does what it says:
-
-    Send(payloads)   take them from the left, write each as one message, poll again
-    Wait(until_s)    nothing is due before that time
-    Idle()           nothing is queued
-
-Whoever writes takes one payload at a time from the deque of `Send`, so that `clear` can still take back what a
-blocked socket has not accepted. All times are seconds on the caller's monotonic clock.
+The caller feeds what arrives (`text_received`, `audio_received`) and what its user wants sent (`queue_audio`,
+`queue_text`, `notify`, `clear`, `pause`, `resume`). What is to be written now stands in `out.outbox`: whoever writes
+takes it from the left, so that `clear` can still take back what a blocked socket has not accepted, and says `written`
+when all of it is. `due_s(now_s)` moves there what is due, and tells when to ask again. All times are seconds on the
+caller's monotonic clock.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ..errors import AudioConnectorFullError
 from ..models import FRAME_MS, SAMPLE_BYTES, AudioFormat
 from ..outcomes import FlushResult
+from .early import Early
 from .events import Audio, Cleared, Connected, Event, Notified
 from .frame_format import named_format
-from .gaps import Blocked
 from .ledger import Mark
 from .outbound import Outbound
 from .pacing import DEFAULT_LEAD_S
@@ -36,36 +30,9 @@ FORMAT_WAIT_S = 1.0
 MAX_QUEUED_S = 120.0
 """Audio that waits to be sent: two minutes are more than any answer; 3.8 MB at 16 kHz."""
 
-WhenFull = Literal["wait", "raise", "drop_oldest"]
+WhenFull = Literal["wait", "raise"]
 
 _PLAYBACK = "vonage_audio_connector_server.playback"  # the key of our own notify payloads
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Write these now, from the left, each as one message: `bytes` is an audio frame, `str` a text."""
-
-    payloads: deque[bytes | str]
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Nothing is due before `until_s`."""
-
-    until_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """Nothing is queued."""
-
-
-Action = Send | Wait | Idle
-_IDLE = Idle()
-
-
-def _never_blocked(start_s: float, end_s: float) -> bool:
-    return False
 
 
 class Session:
@@ -78,41 +45,13 @@ class Session:
         clear_commands: the texts that tell the router to forget what it has queued.
         transport: how audio travels: as binary messages, as JSON texts, or `auto`, as the first frame of the peer does.
         max_queued_s: how much audio may wait to be sent.
-        when_full: what happens beyond: the caller waits (its affair: see `is_full`), an error, or the oldest goes.
-        blocked: whether the event loop was blocked between two times; tells the causes of gaps apart.
-    """
+        when_full: what happens beyond: the caller waits (its affair: see `is_full`), or an error.
 
-    __slots__ = (
-        "_asked",
-        "_assumed_format",
-        "_awaited",
-        "_clear_commands",
-        "_connected",
-        "_early",
-        "_early_at_s",
-        "_early_bytes",
-        "_early_notices",
-        "_format_stated",
-        "_frame_bytes",
-        "_max_queued_bytes",
-        "_max_queued_s",
-        "_receives",
-        "_send",
-        "_transport_settled",
-        "_when_full",
-        "audio_format",
-        "bytes_in",
-        "clears_acknowledged",
-        "custom",
-        "flushes",
-        "format_due_s",
-        "frames_in",
-        "odd_frames_in",
-        "out",
-        "sends",
-        "texts_in",
-        "texts_out",
-    )
+    Attributes:
+        out: the audio that goes out.
+        sends: how to write a frame of audio as a text; None: as a binary message.
+        acknowledged: what the router has played, as it says.
+    """
 
     def __init__(
         self,
@@ -124,16 +63,15 @@ class Session:
         transport: Literal["auto", "binary"] | JSONTransport = "auto",
         max_queued_s: float = MAX_QUEUED_S,
         when_full: WhenFull = "wait",
-        blocked: Blocked = _never_blocked,
     ) -> None:
         self.audio_format: AudioFormat | None = None
-        self._frame_bytes = -1  # of the audio format, once it is known
+        self._frame_bytes = -1  # of the audio format, once it is stated and the transport is settled
         self.custom: Mapping[str, Any] = {}
         self.format_due_s = now_s + FORMAT_WAIT_S
         self.frames_in = self.bytes_in = self.texts_in = self.odd_frames_in = 0
         self.texts_out = self.flushes = self.clears_acknowledged = 0
         self._assumed_format = assumed_format or AudioFormat()
-        self.out = Outbound(now_s, self._assumed_format.rate_hz, lead_s, blocked)
+        self.out = Outbound(now_s, self._assumed_format.rate_hz, lead_s)
         self.sends: JSONTransport | None = transport if isinstance(transport, JSONTransport) else None
         self._receives = JSONTransport() if transport == "auto" else self.sends
         self._transport_settled = transport != "auto"
@@ -143,16 +81,14 @@ class Session:
         self._max_queued_s = max_queued_s
         self._max_queued_bytes = round(max_queued_s * self._assumed_format.rate_hz) * SAMPLE_BYTES
         self._when_full = when_full
-        self._early: list[tuple[bytes, int, bool]] = []  # (pcm, frame_ms, end), before the format came
-        self._early_notices: list[tuple[int, str]] = []  # (how much of what was taken they follow, text)
-        self._early_bytes, self._early_at_s = 0, now_s
-        self._awaited: dict[int, Mark] = {}  # whose end the router was asked to acknowledge
+        self._early = Early()
+        self.acknowledged: set[Mark] = set()
+        self._awaited: dict[int, Mark] = {}  # whose end the router was asked to acknowledge, by the number asked with
         self._asked = 0  # how often it was: an answer that comes late must not be taken for another mark's
-        self._send = Send(self.out.outbox)
 
     # What arrives
 
-    def receive_text(self, text: str) -> Event:
+    def text_received(self, text: str) -> Event:
         """Take a text message of the peer; the first one tells the format and the custom keys."""
         data = load_object(text)
         if data is not None and self._receives is not None and self._receives.carries_audio(data):
@@ -160,7 +96,7 @@ class Session:
             if pcm is not None:
                 if not self._transport_settled:
                     self._transport_settled, self.sends = True, self._receives
-                self._receive_frame(pcm)
+                self._frame_received(pcm)
                 return Audio(pcm)
             self.odd_frames_in += 1
         self.texts_in += 1
@@ -176,17 +112,21 @@ class Session:
         elif isinstance(event, Notified) and isinstance(event.payload, dict):
             number = event.payload.get(_PLAYBACK)
             if type(number) is int and number in self._awaited:
-                self._awaited.pop(number).acknowledged = True
+                self.acknowledged.add(self._awaited.pop(number))
         return event
 
-    def receive_bytes(self, pcm: bytes) -> bool:
+    def audio_received(self, pcm: bytes) -> bool:
         """Take a binary message of the peer: one frame of audio. It tells the format where no text did.
 
         Returns whether the format has become known by it, or another one.
         """
+        if len(pcm) == self._frame_bytes:  # the usual frame
+            self.frames_in += 1
+            self.bytes_in += self._frame_bytes
+            return False
         if not self._transport_settled:
             self._transport_settled, self._receives = True, None
-        return self._receive_frame(pcm)
+        return self._frame_received(pcm)
 
     # What the user wants sent
 
@@ -217,40 +157,29 @@ class Session:
             AudioConnectorAudioError: `frame_bytes` and `frame_ms` don't describe the connection's rate.
             AudioConnectorFullError: too much audio waits, and `when_full` is `raise`.
         """
-        audio_format = self.audio_format
         if frame_bytes is not None or frame_ms is not FRAME_MS:  # 20.0 is refused, too
-            audio_format = named_format(audio_format, frame_bytes, frame_ms)
-            if audio_format is not None and self.audio_format is None:
-                self._adopt(audio_format)
+            named = named_format(self.audio_format, frame_bytes, frame_ms)
+            if named is not None and self.audio_format is None:
+                self._adopt(named)
         if flush:
             self.clear(now_s)
-        elif self._when_full == "raise" and self.is_full:
+        else:
+            self.check_room()
+        mark = self.out.ledger.take(len(pcm) // SAMPLE_BYTES)
+        if self.audio_format is None:
+            self._early.push(pcm, now_s, end=end)
+            self.out.has_more = True
+        else:
+            self.out.push(pcm, now_s, end=end)
+        return mark
+
+    def check_room(self) -> None:
+        """Raise `AudioConnectorFullError` where too much audio waits, and `when_full` is `raise`."""
+        if self._when_full == "raise" and self.is_full:
             raise AudioConnectorFullError(
                 f"{self.queued_s:.1f} s of audio wait to be sent, {self._max_queued_s:g} are allowed: send more later, "
                 "or let send_audio_buffer wait (when_full='wait')"
             )
-        mark = self.out.ledger.take(len(pcm) // SAMPLE_BYTES)
-        if audio_format is None:
-            self._early.append((pcm, frame_ms, end))
-            self._early_bytes += len(pcm)
-            self._early_at_s = now_s
-        else:
-            self.out.push(pcm, now_s, frame_ms, end=end)
-        if self._when_full == "drop_oldest":
-            self.out.remember(mark, now_s)
-            if self.is_full and audio_format is not None:
-                self.out.drop_oldest(self._max_queued_bytes, now_s)
-        return mark
-
-    def send_live(self, pcm: bytes, now_s: float, write: Callable[[bytes, float], bool]) -> Mark | None:
-        """Let `write` take one whole frame to the wire, if it is due and nothing waits before it.
-
-        `write` tells whether it took it. None: nothing was done, and `queue_audio` is needed.
-        """
-        out = self.out
-        if self.audio_format is None or self.sends is not None or out.frame_ms != FRAME_MS:
-            return None
-        return out.ledger.take(len(pcm) // SAMPLE_BYTES) if out.push_live(pcm, now_s, write) else None
 
     def notify(self, payload: object) -> None:
         """Ask the router to say when all audio that is queued now has been played.
@@ -262,16 +191,19 @@ class Session:
 
     def confirm(self, mark: Mark) -> None:
         """Ask the router to say when `mark` has been played; then it is `acknowledged`. Not after a `clear`."""
-        if mark.acknowledged is None and mark.epoch is self.out.ledger.epoch:
-            mark.acknowledged = False
+        asked = mark in self.acknowledged or self.is_awaited(mark)
+        if not asked and mark.epoch is self.out.ledger.epoch:
             self._asked += 1
             self._awaited[self._asked] = mark
             self._notify(notify_command({_PLAYBACK: self._asked}), mark.end)
 
+    def is_awaited(self, mark: Mark) -> bool:
+        """Whether the router was asked for `mark`, and may still answer."""
+        return mark in self._awaited.values()
+
     def forget(self, mark: Mark) -> None:
         """Nobody waits for the acknowledgement any more."""
-        self._awaited = {number: awaited for number, awaited in self._awaited.items() if awaited is not mark}
-        mark.acknowledged = mark.acknowledged or None
+        self._awaited = {number: awaited for number, awaited in self._awaited.items() if awaited != mark}
 
     def clear(self, now_s: float) -> FlushResult:
         """The barge-in, in one step: drop all queued audio, forget the schedule, send the clear commands.
@@ -287,9 +219,8 @@ class Session:
         """Drop all audio that was not heard. Texts stay queued."""
         heard, dropped, sent_dropped = self.out.drop(now_s)
         self._early.clear()
-        self._early_notices.clear()
-        self._early_bytes = 0
         self._awaited.clear()  # what is never played is never acknowledged
+        self.acknowledged.clear()
         rate_hz = self.out.pacer.rate_hz
         return FlushResult(heard / rate_hz, dropped / rate_hz, sent_dropped / rate_hz)
 
@@ -305,21 +236,21 @@ class Session:
 
     # What to do now
 
-    def poll(self, now_s: float) -> Action:
-        """Say what is to be done now. Frames that are due move into the deque of `Send` and count as sent."""
-        out = self.out
-        if out.outbox:
-            return self._send
-        if dry_s := out.pacer.written(now_s):
-            out.written_late(dry_s, now_s)
-        if self._early and now_s >= self.format_due_s:
+    def due_s(self, now_s: float) -> float | None:
+        """Move what is due by now to the outbox; tells when more will be. None: nothing waits for its time."""
+        if self._early:
+            if now_s < self.format_due_s:
+                return self.format_due_s
             self.assume_format()
-        due_s = out.next_s(now_s)
-        if out.outbox:
-            return self._send
-        if due_s is not None:
-            return Wait(due_s)
-        return Wait(self.format_due_s) if self._early else _IDLE
+        return self.out.due_s(now_s)
+
+    def undelivered(self, size_bytes: int) -> None:
+        """So many bytes are known not to have reached the peer's machine: what they hold can't have been heard."""
+        pacer, frame_bytes = self.out.pacer, self.out.frame_bytes
+        pacer.undelivered_samples = 0
+        if size_bytes and frame_bytes:
+            wire_bytes = frame_bytes + 4 if self.sends is None else len(self.sends.encode(bytes(frame_bytes))) + 4
+            pacer.undelivered_samples = -(-size_bytes // wire_bytes) * frame_bytes // SAMPLE_BYTES
 
     def assume_format(self) -> AudioFormat:
         """Settle on the configured format if none is known by now; return the one that holds."""
@@ -340,19 +271,14 @@ class Session:
         self.out.pacer.lead_s = lead_s
 
     @property
-    def has_unsent(self) -> bool:
-        """Whether payloads are to be written at once."""
-        return bool(self.out.outbox)
-
-    @property
     def queued_s(self) -> float:
         """Seconds of audio that wait to be sent, the remainder included."""
-        return self.out.seconds(self.out.queued_bytes + self.out.remainder_bytes + self._early_bytes)
+        return self.out.seconds(self.out.queued_bytes + self._early.size_bytes)
 
     @property
     def is_full(self) -> bool:
         """Whether more audio waits than may."""
-        return self.out.queued_bytes + self.out.remainder_bytes + self._early_bytes > self._max_queued_bytes
+        return self.out.queued_bytes + self._early.size_bytes > self._max_queued_bytes
 
     @property
     def too_much_s(self) -> float:
@@ -365,52 +291,44 @@ class Session:
 
     # Inside
 
-    def _receive_frame(self, pcm: bytes) -> bool:
+    def _frame_received(self, pcm: bytes) -> bool:
         self.frames_in += 1
         size_bytes = len(pcm)
         self.bytes_in += size_bytes
-        if size_bytes == self._frame_bytes and self._format_stated:
-            return False
         known = self.audio_format
         if not self._format_stated:
             heard_format = AudioFormat.from_frame_bytes(size_bytes)
             if heard_format is not None:
                 self._format_stated = True
                 self._adopt(heard_format)
-        if size_bytes != self._frame_bytes:
-            if known is not None and self.frames_in == 1 and size_bytes * 2 == self._frame_bytes:
-                self._adopt(AudioFormat(known.rate_hz, FRAME_MS // 2))  # the rate was stated; its frames last 10 ms
-            else:
-                self.odd_frames_in += 1
+        if self.audio_format is not None and size_bytes == self.audio_format.frame_bytes:
+            if self._format_stated and self._receives is None:
+                self._frame_bytes = size_bytes
+        else:
+            self.odd_frames_in += 1
         return self.audio_format is not known
 
     def _notify(self, text: str, taken: int) -> None:
         """Send a text behind so much of the audio that was taken."""
         self.texts_out += 1
         if self._early:
-            self._early_notices.append((taken, text))
+            self._early.notify(text, taken)
         else:
             self.out.notify(text, self.out.ledger.wire_of(taken))
 
     def _send_clear(self) -> None:
         outbox, commands = self.out.outbox, self._clear_commands
-        if tuple(outbox)[-len(commands) :] != commands:  # else they wait already
+        if tuple(outbox[-len(commands) :]) != commands:  # else they wait already
             for command in commands:
                 self.queue_text(command)
 
     def _adopt(self, audio_format: AudioFormat) -> None:
         """Take this format from now on. Audio that was cut for another one and has not gone out is cut anew."""
         known, self.audio_format = self.audio_format, audio_format
-        self._frame_bytes = audio_format.frame_bytes
+        self._frame_bytes = -1
         self._max_queued_bytes = round(self._max_queued_s * audio_format.rate_hz) * SAMPLE_BYTES
         if audio_format.rate_hz != self.out.pacer.rate_hz:
             self.out.change_rate(audio_format.rate_hz)
         if known is None:
-            early, self._early, self._early_bytes = self._early, [], 0
-            for pcm, frame_ms, end in early:
-                self.out.push(pcm, self._early_at_s, frame_ms, end=end)
-            if self._when_full == "drop_oldest" and self.is_full:
-                self.out.drop_oldest(self._max_queued_bytes, self._early_at_s)
-            notices, self._early_notices = self._early_notices, []
-            for taken, text in notices:
-                self.out.notify(text, self.out.ledger.wire_of(taken))
+            self.out.know_format()
+            self._early.pour(self.out)

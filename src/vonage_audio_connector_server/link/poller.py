@@ -1,4 +1,4 @@
-"""Reads the sockets of a server together, as a network driver does: at once while little comes, else on a timer.
+"""Reads the sockets of an event loop together, as a network driver does: at once while little comes, else on a timer.
 
 Hundreds of streams send a frame each 20 ms, and no two in step. If each frame wakes the process by itself, the wake-up,
 the question who it was and a turn of the event loop cost more than all that is done with the frame. So all sockets are
@@ -6,17 +6,21 @@ in one epoll of their own, and the event loop has only that. While it reports fe
 While many come, the loop is not told at all: a timer asks every `SWEEP_S`, and reads what has come since. Nothing waits
 longer than that, and the event loop is free meanwhile: nobody else's sockets and timers are held up.
 
-Only Linux has epoll; elsewhere, and under TLS, the event loop's own transport reads.
+What calls have to write while sockets are read leaves behind that (`LoopTurn.pumps`). Only Linux has epoll; elsewhere
+the event loop's own transport reads.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import time
-from collections.abc import Callable
 from contextvars import Context
+from typing import Protocol
 from weakref import WeakKeyDictionary
+
+from .base import turn_of
 
 SWEEP_S = 0.002
 """How long a frame may wait to be read with others: a tenth of what it lasts, and far below what anybody hears. Event
@@ -32,96 +36,123 @@ reading and writing in turns, and the last of them is not long behind the first.
 MOST = 256
 """So many sockets are read in one turn of the event loop; then others have theirs."""
 
+READ_BYTES = 64 * 1024
+"""The most that is read from one socket at once: two seconds of audio."""
+
 _WAKEUPS = 32
 """So many wake-ups tell how much comes."""
 
 _INERTIA = 16
 """How many sweeps the running mean goes back."""
 
+_HAS_EPOLL = hasattr(select, "epoll")
 
-_SWEEPERS: WeakKeyDictionary[object, Sweeper] = WeakKeyDictionary()
+
+class Polled(Protocol):
+    """Whose socket is read."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came. It must not raise."""
+
+    def leave_poller(self) -> None:
+        """The socket has come to its end, or is broken: the transport meets that again, and knows how to end."""
 
 
-def sweeper_of(server: object, loop: asyncio.AbstractEventLoop) -> Sweeper | None:
-    """The sweeper of a server, which has one event loop; None where the system has no epoll."""
-    if not hasattr(select, "epoll"):
+_POLLERS: WeakKeyDictionary[asyncio.AbstractEventLoop, Poller] = WeakKeyDictionary()
+
+
+def poller_of(loop: asyncio.AbstractEventLoop) -> Poller | None:
+    """The poller of an event loop; None where the system has no epoll."""
+    if not _HAS_EPOLL:
         return None
-    sweeper = _SWEEPERS.get(server)
-    if sweeper is None:
-        sweeper = _SWEEPERS[server] = Sweeper(loop)
-    return sweeper
+    poller = _POLLERS.get(loop)
+    if poller is None:
+        poller = _POLLERS[loop] = Poller(loop)
+    return poller
 
 
-class Sweeper:
-    """The sockets of one server that wait for something to read. Only in the thread of its event loop."""
+class Poller:
+    """The sockets of one event loop that are read together. Only in its thread."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+        self._turn = turn_of(loop, time.monotonic())
         self._epoll: select.epoll | None = None  # while there are sockets
-        self._reads: dict[int, Callable[[], object]] = {}
-        self.is_reading = False  # what is sent now may be held back, and is called for in a moment
-        self.held: list[Callable[[], object]] = []  # who holds something back, to be called once
+        self._polled: dict[int, Polled] = {}
         self._is_awaiting = False  # the event loop tells of them: while little comes
         self._timer: asyncio.TimerHandle | None = None  # while much comes
         self._mean = 0.0  # readable sockets a sweep, lately
         self._wakeups = self._readable = 0  # since
         self._since_s = 0.0
 
-    def add(self, fd: int, read: Callable[[], object]) -> None:
-        """Call `read` whenever the socket is readable, which includes its end. It must not raise."""
+    def add(self, fd: int, polled: Polled) -> None:
+        """Read a socket from now on."""
         if self._epoll is None:
             self._epoll = select.epoll()
             self._await_readable()
         self._epoll.register(fd, select.EPOLLIN)
-        self._reads[fd] = read
+        self._polled[fd] = polled
 
     def remove(self, fd: int) -> None:
-        """No more calls for this socket, which is still open."""
+        """Read a socket, which is still open, no more."""
         assert self._epoll is not None
-        del self._reads[fd]
+        del self._polled[fd]
         self._epoll.unregister(fd)
-        if not self._reads:
-            self._stop_waiting()
+        if not self._polled:
+            if self._is_awaiting:
+                self._stop_awaiting()
+            elif self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             self._epoll.close()
             self._epoll = None
 
     def _read_all(self) -> int:
-        """Read what there is; tells from how many sockets."""
+        """Read what there is; returns from how many sockets."""
         assert self._epoll is not None
-        reads = self._reads
+        polled, read, turn = self._polled, os.read, self._turn
         ready = self._epoll.poll(0, MOST)
-        self.is_reading = True
+        turn.began_s = time.monotonic()
+        turn.is_reading = True
         try:
             for count, (fd, _) in enumerate(ready, 1):
-                read = reads.get(fd)
-                if read is not None:  # else another one's read has ended this one, too
-                    read()
-                if not count % AT_ONCE and self.held:
-                    self._let_go()
+                one = polled.get(fd)
+                if one is not None:  # else another one's message has ended this one, too
+                    try:
+                        data = read(fd, READ_BYTES)
+                    except BlockingIOError:
+                        continue
+                    except OSError:
+                        data = b""
+                    if data:
+                        one.data_received(data)
+                    else:
+                        one.leave_poller()
+                if not count % AT_ONCE and turn.pumps:
+                    turn.pump_all()
         finally:
-            self.is_reading = False
-            if self.held:
-                self._let_go()
+            turn.is_reading = False
+            if turn.pumps:
+                turn.pump_all()
         return len(ready)
-
-    def _let_go(self) -> None:
-        held, self.held = self.held, []
-        for write in held:
-            write()
 
     # While little comes
 
     def _await_readable(self) -> None:
-        assert self._epoll is not None
         self._wakeups = self._readable = 0
         self._since_s = time.monotonic()
         self._is_awaiting = True
+        self._add_reader()
+
+    def _add_reader(self) -> None:
+        assert self._epoll is not None
         Context().run(self._loop.add_reader, self._epoll.fileno(), self._on_readable)
 
     def _on_readable(self) -> None:
+        self._add_reader()  # anew: a handler may run the event loop inside this call (notebooks, nest_asyncio)
         self._readable += self._read_all()
         self._wakeups += 1
-        if self._wakeups < _WAKEUPS or self._epoll is None:
+        if self._wakeups < _WAKEUPS or self._epoll is None or not self._is_awaiting:
             return
         now_s = time.monotonic()
         self._mean = self._readable * SWEEP_S / max(now_s - self._since_s, SWEEP_S)
@@ -136,26 +167,16 @@ class Sweeper:
         self._timer = self._loop.call_at(at_s, self._sweep, context=Context())
 
     def _sweep(self) -> None:
-        next_s = self._loop.time() + SWEEP_S
-        self._timer = None
+        self._sweep_at(self._loop.time() + SWEEP_S)  # first: a handler may run the event loop inside this one
         read = 0
         try:
             read = self._read_all()
-        finally:  # a defect in the read of one must not stop all others
+        finally:  # a defect in one must not stop all others
             self._mean += (read - self._mean) / _INERTIA
-            if self._epoll is not None and not self._is_awaiting:
-                if self._mean < MANY / 2:
-                    self._await_readable()
-                else:
-                    self._sweep_at(next_s)
-
-    def _stop_waiting(self) -> None:
-        assert self._epoll is not None
-        if self._is_awaiting:
-            self._stop_awaiting()
-        elif self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+            if self._mean < MANY / 2 and self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+                self._await_readable()
 
     def _stop_awaiting(self) -> None:
         assert self._epoll is not None

@@ -1,0 +1,332 @@
+"""All that differs between asyncio and trio, for a call and its link.
+
+On asyncio user code is begun in place: in the callback that brings a message, in the name of a task that waits for such
+work, and without a turn of the event loop. Only what waits goes on in that task. asyncio documents what this needs for
+those who write tasks of their own ("Extending": `_enter_task`, `_leave_task`), and lets a task wait for any object that
+is like a future (`asyncio.isfuture`). trio has no such thing: there a task is woken for each message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from asyncio import _enter_task, _leave_task
+from collections.abc import Awaitable, Callable, Generator
+from contextvars import Context
+from typing import Any, Protocol
+
+import anyio
+import anyio.abc
+from anyio.lowlevel import current_token
+
+enter_task: Callable[[Any, Any], None] = _enter_task
+"""From here on code runs in the name of a task of asyncio; no other may be running."""
+
+leave_task: Callable[[Any, Any], None] = _leave_task
+"""It doesn't any more."""
+
+TICK_S = 0.001
+"""No timer is shorter: event loops round to it, and would come too early again and again."""
+
+
+def on_trio() -> bool:
+    """Whether trio runs here, and not asyncio."""
+    return anyio.get_cancelled_exc_class().__module__.startswith("trio")
+
+
+def call_clock() -> Callable[[], float]:
+    """The monotonic clock of the running event loop.
+
+    On trio it is trio's own, which tests replace. On asyncio it is `time.monotonic`: `anyio.current_time` costs 2 µs
+    a call, and on uvloop it stands still while the loop doesn't turn.
+    """
+    return anyio.current_time if on_trio() else time.monotonic
+
+
+def native_loop() -> Any:
+    """The running event loop: asyncio's loop, or trio's token."""
+    return current_token().native_token
+
+
+def poster() -> Callable[..., object]:
+    """What runs a plain function in this event loop soon, and may be called from any thread.
+
+    It raises a RuntimeError once the loop is gone.
+    """
+    loop = native_loop()
+    post: Callable[..., object] = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
+    return post
+
+
+def has_loop() -> bool:
+    """Whether this thread runs an event loop."""
+    try:
+        current_token()
+    except Exception:  # noqa: BLE001 (a RuntimeError as a rule; that of anyio 4.12 has no public name)
+        return False
+    return True
+
+
+def is_being_cancelled() -> bool:
+    """Whether somebody cancels the running task; else a `CancelledError` comes from something it waited for.
+
+    On asyncio, waiting for a task that was cancelled raises the same error as being cancelled, and anyio has no word
+    for the difference. On trio there is none.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no asyncio loop runs here: trio
+        return True
+    return task is None or task.cancelling() > 0
+
+
+def running_task() -> tuple[Any, asyncio.Task[Any] | None]:
+    """Asyncio's loop and the task that runs, or None where a callback does; on trio (None, None)."""
+    if on_trio():
+        return None, None
+    loop = asyncio.get_running_loop()
+    return loop, asyncio.current_task(loop)
+
+
+def task_of(loop: Any) -> asyncio.Task[Any] | None:
+    """The task of asyncio that runs, where one does."""
+    return asyncio.current_task(loop)
+
+
+class Waiter(Protocol):
+    """What one task waits on, again and again."""
+
+    @property
+    def waits(self) -> bool:
+        """Whether the task waits now."""
+
+    def wait(self) -> Awaitable[Any]:
+        """Wait for the next `wake` or `resume`; returns what `resume` brought, and None for a `wake`."""
+
+    def wake(self) -> None:
+        """Let the task go on soon, or not wait at all when it comes to it; from anywhere in the thread of the loop."""
+
+
+class AsyncioWaiter:
+    """A waiter that can also resume its task in place."""
+
+    __slots__ = ("_asyncio_future_blocking", "_context", "_error", "_is_woken", "_item", "_loop", "_wakeup")
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._asyncio_future_blocking = False
+        self._wakeup: Callable[[object], None] | None = None  # of the task that waits
+        self._context: Context | None = None
+        self._error: BaseException | None = None
+        self._item: Any = None
+        self._is_woken = False  # while nobody waits
+
+    @property
+    def waits(self) -> bool:
+        """See `Waiter`."""
+        return self._wakeup is not None
+
+    def wait(self) -> AsyncioWaiter:
+        """See `Waiter`."""
+        return self
+
+    def __await__(self) -> Generator[AsyncioWaiter, None, Any]:
+        """Wait for the next `wake` or `resume`."""
+        if not self._is_woken:
+            self._asyncio_future_blocking = True
+            yield self
+        item, self._item, self._is_woken = self._item, None, False
+        return item
+
+    def resume(self, item: Any) -> None:
+        """Let the task, which must wait, go on here and now, with `item`. Only where no task runs."""
+        wakeup, context = self._wakeup, self._context
+        assert wakeup is not None
+        assert context is not None
+        self._wakeup, self._item = None, item
+        try:
+            context.run(wakeup, self)
+        except RuntimeError:
+            if self._item is not item:  # it has gone on, and this is the task's affair
+                raise
+            self._wakeup = wakeup  # a task runs here after all
+            self.wake_with(item)
+
+    def wake(self) -> None:
+        """See `Waiter`."""
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is None:
+            self._is_woken = True
+        else:
+            self._loop.call_soon(wakeup, self, context=self._context)
+
+    def wake_with(self, item: Any) -> None:
+        """Let the task go on with `item`: soon, or when it comes to wait."""
+        self._item = item
+        self.wake()
+
+    # What a task asks of a future
+
+    def add_done_callback(self, wakeup: Callable[[object], None], *, context: Context | None = None) -> None:
+        """The task waits: this lets it go on."""
+        self._wakeup, self._context = wakeup, context
+
+    def result(self) -> None:
+        """The task goes on, with what this raises."""
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def cancel(self, msg: object = None) -> bool:
+        """The task is cancelled while it waits."""
+        if self._wakeup is None:
+            return False
+        self._error = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
+        self.wake()
+        return True
+
+    def done(self) -> bool:
+        """Whether nobody waits for it."""
+        return self._wakeup is None
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        """The loop in which it can be waited for."""
+        return self._loop
+
+
+def make_waiter() -> Any:
+    """What a task of the running event loop can wait on."""
+    return TrioWaiter() if on_trio() else AsyncioWaiter()
+
+
+class TrioWaiter:
+    """A waiter on trio, where a task can only be woken."""
+
+    __slots__ = ("_event", "_is_woken")
+
+    def __init__(self) -> None:
+        self._event: anyio.Event | None = None
+        self._is_woken = False  # while nobody waits
+
+    @property
+    def waits(self) -> bool:
+        """See `Waiter`."""
+        return self._event is not None
+
+    async def wait(self) -> None:
+        """See `Waiter`."""
+        if not self._is_woken:
+            self._event = anyio.Event()
+            try:
+                await self._event.wait()
+            finally:
+                self._event = None
+        self._is_woken = False
+
+    def wake(self) -> None:
+        """See `Waiter`."""
+        self._is_woken = True
+        if self._event is not None:
+            self._event.set()
+
+
+class Timer(Protocol):
+    """One call of a function that is to come, which can be set anew; it gets the time for which it was set."""
+
+    def at(self, due_s: float, now_s: float) -> None:
+        """Call at `due_s`, unless it is set for an earlier time."""
+
+    def stop(self) -> None:
+        """Don't call any more, never; and let go what would be called."""
+
+    def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Timers may come from now on; where they need a task, it is one of these."""
+
+
+class AsyncioTimer:
+    """A timer of the event loop."""
+
+    __slots__ = ("_due_s", "_function", "_handle", "_loop")
+
+    def __init__(self, function: Callable[[float], None]) -> None:
+        self._due_s = math.inf
+        self._function = function
+        self._loop = asyncio.get_running_loop()
+        self._handle: asyncio.TimerHandle | None = None
+
+    def at(self, due_s: float, now_s: float) -> None:
+        """See `Timer`."""
+        if self._handle is not None:
+            if due_s >= self._due_s:
+                return
+            self._handle.cancel()
+        self._due_s = due_s
+        self._handle = self._loop.call_later(max(due_s - now_s, TICK_S), self._fire)
+
+    def stop(self) -> None:
+        """See `Timer`."""
+        self._function = _nothing
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """See `Timer`."""
+
+    def _fire(self) -> None:
+        self._handle = None
+        self._function(self._due_s)
+
+
+class TrioTimer:
+    """A timer on trio, where only tasks can wait for a time."""
+
+    __slots__ = ("_at_s", "_due_s", "_function", "_is_stopped", "_scope")
+
+    def __init__(self, function: Callable[[float], None]) -> None:
+        self._due_s = self._at_s = math.inf
+        self._function = function
+        self._scope: anyio.CancelScope | None = None
+        self._is_stopped = False
+
+    def at(self, due_s: float, now_s: float) -> None:
+        """See `Timer`."""
+        if due_s < self._due_s:
+            self._due_s, self._at_s = due_s, max(due_s, now_s + TICK_S)
+            if self._scope is not None:
+                self._scope.deadline = self._at_s
+
+    def stop(self) -> None:
+        """See `Timer`."""
+        self._is_stopped = True
+        self._function = _nothing
+        if self._scope is not None:
+            self._scope.cancel()
+
+    def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """See `Timer`."""
+        tasks.start_soon(self._run)
+
+    async def _run(self) -> None:
+        while not self._is_stopped:
+            with anyio.CancelScope(deadline=self._at_s) as self._scope:
+                await anyio.sleep_forever()
+            self._scope = None
+            if not self._is_stopped:
+                due_s, self._due_s, self._at_s = self._due_s, math.inf, math.inf
+                self._function(due_s)
+
+
+def _nothing(due_s: float) -> None:
+    """Stands for the function of a timer that was stopped."""
+
+
+def make_timer(function: Callable[[float], None]) -> Timer:
+    """A timer of the running event loop."""
+    return TrioTimer(function) if on_trio() else AsyncioTimer(function)
+
+
+def loop_time() -> Callable[[], float]:
+    """The clock in which `CancelScope.deadline` counts; other than anyio's own, it can be asked in any callback."""
+    return anyio.current_time if on_trio() else asyncio.get_running_loop().time
