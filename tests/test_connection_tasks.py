@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextvars import copy_context
 from typing import Any, cast
 
 import anyio
@@ -18,6 +19,7 @@ from vonage_audio_connector_server import (
     Client,
 )
 from vonage_audio_connector_server.link.asgi import ASGILink
+from vonage_audio_connector_server.steps import Steps
 
 pytestmark = pytest.mark.anyio
 
@@ -149,8 +151,8 @@ async def test_a_caller_that_blocks_between_two_calls_does_not_starve_the_connec
             gate.say(frame)
             time.sleep(0.02)  # noqa: ASYNC251 (the program that this is about)
             await client.send_audio_buffer(frame)  # goes straight to the socket
-            # On trio a message takes several turns, and tasks have theirs in random order.
-            assert len(heard) >= (number if anyio_backend == "asyncio" else number // 2)
+            # On trio a message takes up to four turns, and tasks have theirs in random order; but it never piles up.
+            assert len(heard) >= (number if anyio_backend == "asyncio" else number - 4)
         gate.hang_up()
 
     gate.say(FIRST_MESSAGE)
@@ -169,7 +171,8 @@ async def test_a_socket_that_is_gone_ends_the_call() -> None:
         async def broken(message: Any) -> None:
             raise ConnectionResetError("on purpose")
 
-        cast("ASGILink", client._call._link)._send = broken
+        link = cast("ASGILink", client._call._link)
+        link._send, link._steps = broken, Steps(copy_context(), broken)
         await client.send_audio_buffer(FRAMES[0])
         with pytest.raises(AudioConnectorClosedError):  # the server has some time to tell why it is gone
             await client.send_json_packet("{}")

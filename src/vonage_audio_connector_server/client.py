@@ -14,7 +14,7 @@ from .call.waits import Question
 from .close_codes import NORMAL, check_close
 from .core.events import Event
 from .errors import AudioConnectorConfigError
-from .messages import Message, Messages, as_event, as_message
+from .messages import Message, Messages, as_message, events
 from .models import AudioConnectorConnectionData, AudioFormat, ConnectionStats
 from .outcomes import CloseReport
 from .speaker import Speaker, nothing
@@ -117,7 +117,7 @@ class Client(Speaker):
         Raises:
             AudioConnectorConfigError: a handler takes messages.
         """
-        return Messages(self._call, as_event)
+        return events(self._call)
 
     # The end
 

@@ -12,7 +12,7 @@ import asyncio
 import math
 import time
 from asyncio import _enter_task, _leave_task
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -86,7 +86,7 @@ def running_task() -> tuple[Any, asyncio.Task[Any] | None]:
     if on_trio():
         return None, None
     loop = asyncio.get_running_loop()
-    return loop, asyncio.current_task(loop)
+    return loop, task_of(loop)
 
 
 def task_of(loop: Any) -> asyncio.Task[Any] | None:
@@ -94,24 +94,17 @@ def task_of(loop: Any) -> asyncio.Task[Any] | None:
     return asyncio.current_task(loop)
 
 
-class Waiter(Protocol):
-    """What one task waits on, again and again."""
-
-    @property
-    def waits(self) -> bool:
-        """Whether the task waits now."""
-
-    def wait(self) -> Awaitable[Any]:
-        """Wait for the next `wake` or `resume`; returns what `resume` brought, and None for a `wake`."""
-
-    def wake(self) -> None:
-        """Let the task go on soon, or not wait at all when it comes to it; from anywhere in the thread of the loop."""
-
-
 class AsyncioWaiter:
-    """A waiter that can also resume its task in place."""
+    """What one task awaits again and again, and what can let it go on in place.
 
-    __slots__ = ("_asyncio_future_blocking", "_context", "_error", "_is_woken", "_item", "_loop", "_wakeup")
+    Awaiting it returns what `resume` or `wake` brought. What was brought and not taken, because the task was cancelled,
+    is there for the next wait.
+
+    Attributes:
+        is_woken: the next wait ends at once.
+    """
+
+    __slots__ = ("_asyncio_future_blocking", "_context", "_error", "_item", "_loop", "_wakeup", "is_woken")
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -120,23 +113,19 @@ class AsyncioWaiter:
         self._context: Context | None = None
         self._error: BaseException | None = None
         self._item: Any = None
-        self._is_woken = False  # while nobody waits
+        self.is_woken = False
 
     @property
     def waits(self) -> bool:
-        """See `Waiter`."""
+        """Whether a task waits now."""
         return self._wakeup is not None
 
-    def wait(self) -> AsyncioWaiter:
-        """See `Waiter`."""
-        return self
-
     def __await__(self) -> Generator[AsyncioWaiter, None, Any]:
-        """Wait for the next `wake` or `resume`."""
-        if not self._is_woken:
+        """Wait, unless something is there."""
+        if not self.is_woken:
             self._asyncio_future_blocking = True
             yield self
-        item, self._item, self._is_woken = self._item, None, False
+        item, self._item, self.is_woken = self._item, None, False
         return item
 
     def resume(self, item: Any) -> None:
@@ -151,20 +140,23 @@ class AsyncioWaiter:
             if self._item is not item:  # it has gone on, and this is the task's affair
                 raise
             self._wakeup = wakeup  # a task runs here after all
-            self.wake_with(item)
+            self.wake(item)
 
-    def wake(self) -> None:
-        """See `Waiter`."""
+    def wake(self, item: Any = None) -> None:
+        """Let the task go on with `item`: soon, or when it comes to wait."""
+        if item is not None:
+            self._item = item
+        self.is_woken = True
         wakeup, self._wakeup = self._wakeup, None
-        if wakeup is None:
-            self._is_woken = True
-        else:
+        if wakeup is not None:
             self._loop.call_soon(wakeup, self, context=self._context)
 
-    def wake_with(self, item: Any) -> None:
-        """Let the task go on with `item`: soon, or when it comes to wait."""
-        self._item = item
-        self.wake()
+    def fail(self, error: BaseException) -> None:
+        """Let a task that waits go on with an error."""
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None:
+            self._error = error
+            self._loop.call_soon(wakeup, self, context=self._context)
 
     # What a task asks of a future
 
@@ -180,11 +172,9 @@ class AsyncioWaiter:
 
     def cancel(self, msg: object = None) -> bool:
         """The task is cancelled while it waits."""
-        if self._wakeup is None:
-            return False
-        self._error = asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg)
-        self.wake()
-        return True
+        was_waiting = self.waits
+        self.fail(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
+        return was_waiting
 
     def done(self) -> bool:
         """Whether nobody waits for it."""
@@ -195,40 +185,32 @@ class AsyncioWaiter:
         return self._loop
 
 
-def make_waiter() -> Any:
-    """What a task of the running event loop can wait on."""
-    return TrioWaiter() if on_trio() else AsyncioWaiter()
-
-
 class TrioWaiter:
     """A waiter on trio, where a task can only be woken."""
 
-    __slots__ = ("_event", "_is_woken")
+    __slots__ = ("_event", "is_woken")
 
     def __init__(self) -> None:
         self._event: anyio.Event | None = None
-        self._is_woken = False  # while nobody waits
+        self.is_woken = False
 
-    @property
-    def waits(self) -> bool:
-        """See `Waiter`."""
-        return self._event is not None
-
-    async def wait(self) -> None:
-        """See `Waiter`."""
-        if not self._is_woken:
+    def __await__(self) -> Generator[Any, Any, None]:
+        """See `AsyncioWaiter`."""
+        if not self.is_woken:
             self._event = anyio.Event()
-            try:
-                await self._event.wait()
-            finally:
-                self._event = None
-        self._is_woken = False
+            yield from self._event.wait().__await__()
+        self.is_woken = False
 
     def wake(self) -> None:
-        """See `Waiter`."""
-        self._is_woken = True
+        """See `AsyncioWaiter`."""
+        self.is_woken = True
         if self._event is not None:
             self._event.set()
+
+
+def make_waiter() -> Any:
+    """What a task of the running event loop can wait on."""
+    return TrioWaiter() if on_trio() else AsyncioWaiter()
 
 
 class Timer(Protocol):

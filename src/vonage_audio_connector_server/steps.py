@@ -1,7 +1,7 @@
-"""User code, begun at once and seen through later, in the context of its call.
+"""User code, begun in place and seen through later, in the context of its call.
 
-Most handlers never wait. Finding that out costs one step of them, and no task. What is left of one that does wait is an
-awaitable, for the task in whose name it was begun. Every step runs in the one `Context` of the call, whatever task
+Most handlers never wait. Finding that out costs one step of them, and no task. What is left of one that does wait is
+seen through by the task in whose name it was begun. Every step runs in the one `Context` of the call, whatever task
 takes it: so handlers see what `on_connect` has set, and each other's settings.
 """
 
@@ -12,42 +12,101 @@ from collections.abc import Awaitable, Callable, Generator
 from contextvars import Context
 from functools import partial
 from types import CoroutineType, coroutine
-from typing import Any
+from typing import Any, Final
 
 Handler = Callable[..., object]
 """A plain or a coroutine function of the program; what it returns is of no interest."""
 
-Begun = tuple[Any, Any] | BaseException
-"""Code that waits: its iterator, and what that has yielded; or what it has raised."""
+DONE: Final = "done"
+"""What `Steps` yields between two items."""
 
 
-def begin(function: Handler, *args: object) -> Begun | None:
-    """Run a function up to its first wait; None where it is done. To be called by `Context.run`. It never raises."""
-    try:
-        result = function(*args)
-    except BaseException as exc:  # noqa: BLE001 (raised again by who sees it through)
-        return exc
-    return None if result is None else go_on(result)
+class Steps:
+    """Runs a function of one argument, plain or coroutine function, for one item after the other.
+
+    One generator runs all of them, because a coroutine that ends inside another one costs no exception.
+
+    Attributes:
+        function: what runs.
+        run: of the context.
+        send: begins an item, or goes on with it: `run(send, item)` returns `DONE`, the error, or what to wait for.
+    """
+
+    __slots__ = ("_context", "_throw", "function", "run", "send")
+
+    send: Callable[[Any], object]
+
+    def __init__(self, context: Context, function: Handler) -> None:
+        self.function = function
+        self.run = context.run
+        self._context = context
+        self._renew()
+
+    def begin(self, item: object) -> object:
+        """Do the first step; returns `DONE`, or what `rest` wants. Never raises."""
+        return self._go_on(self.send, item)
+
+    def rest(self, pending: object) -> Awaitable[None]:
+        """What is left, for the task in whose name it was begun to await. It raises what the function raises."""
+        return self._rest(pending)
+
+    @coroutine
+    def _rest(self, pending: object) -> Generator[object, Any, None]:
+        while pending is not DONE:
+            if isinstance(pending, BaseException):
+                raise pending
+            try:
+                sent = yield pending
+            except BaseException as exc:  # noqa: BLE001 (a cancellation, too: the function is told)
+                pending = self._go_on(self._throw, exc)
+            else:
+                pending = self._go_on(self.send, sent)
+
+    def failed(self, error: BaseException, item: object) -> object:
+        """What `begin` returns where `run(send, item)` has raised."""
+        return self._failed(error, self.send, item)
+
+    # Inside
+
+    def _go_on(self, method: Callable[[Any], object], argument: object) -> object:
+        try:
+            return self.run(method, argument)
+        except BaseException as exc:  # noqa: BLE001 (`rest` raises it)
+            return self._failed(exc, method, argument)
+
+    def _failed(self, error: BaseException, method: Callable[[Any], object], argument: object) -> object:
+        if isinstance(error, RuntimeError) and "cannot enter context" in str(error):
+            # User code runs the event loop inside itself (notebooks, nest_asyncio), and so the context is in use.
+            try:
+                return self._context.copy().run(method, argument)
+            except BaseException as exc:  # noqa: BLE001 (as above)
+                error = exc
+        self._renew()  # what isn't an `Exception` has ended the generator
+        return error
+
+    def _renew(self) -> None:
+        steps = _steps(self.function)
+        next(steps)
+        self.send, self._throw = steps.send, steps.throw
 
 
-def go_on(result: Any) -> Begun | None:
-    """The same for what a function has returned, which may be awaitable."""
-    try:
-        if type(result) is CoroutineType:
-            return result, result.send(None)
-        if hasattr(result, "__await__"):
-            iterator = result.__await__()
-            return iterator, next(iterator)
-    except StopIteration:
-        pass
-    except BaseException as exc:  # noqa: BLE001 (as above)
-        return exc
-    return None
-
-
-def rest(context: Context, begun: Begun) -> Awaitable[None]:
-    """What is left of a function: to be awaited by the task in whose name it was begun. Raises what that raises."""
-    return _raise(begun) if isinstance(begun, BaseException) else _see_through(context, *begun)
+@coroutine
+def _steps(function: Handler) -> Generator[object, Any, None]:
+    item = yield DONE
+    errors: list[Exception] = []
+    while True:
+        result: Any
+        try:
+            result = function(item)
+            kind = type(result)
+            if kind is CoroutineType:
+                yield from result
+            elif result is not None and hasattr(result, "__await__"):
+                yield from result.__await__()
+        except Exception as exc:  # noqa: BLE001 (`rest` raises it)
+            errors.append(exc)
+        item = result = None  # a call that waits for its next message holds nothing of the last one
+        item = yield errors.pop() if errors else DONE
 
 
 async def call(function: Handler, *args: object) -> None:
@@ -57,41 +116,8 @@ async def call(function: Handler, *args: object) -> None:
         await result
 
 
-def name_of(handler: Handler) -> str:
+def name_of(handler: Handler | None) -> str:
     """How to call a handler in a log."""
     while isinstance(handler, partial):
         handler = handler.func
-    return getattr(handler, "__qualname__", type(handler).__qualname__)
-
-
-async def _raise(error: BaseException) -> None:
-    raise error
-
-
-@coroutine
-def _see_through(context: Context, iterator: Any, pending: Any) -> Generator[Any, Any, None]:
-    """Hand what the event loop sends or throws (a cancellation, too) to the code."""
-    try:
-        while True:
-            try:
-                sent = yield pending
-            except BaseException as exc:
-                throw = getattr(iterator, "throw", None)
-                if throw is None:  # a plain iterator has no way to be told
-                    raise
-                pending = _run_in(context, throw, exc)
-            else:
-                send = getattr(iterator, "send", None)
-                pending = _run_in(context, next, iterator) if send is None else _run_in(context, send, sent)
-    except StopIteration:
-        return
-
-
-def _run_in(context: Context, function: Callable[[Any], Any], argument: Any) -> Any:
-    try:
-        return context.run(function, argument)
-    except RuntimeError as exc:
-        # A handler runs the event loop inside itself (notebooks, nest_asyncio), and so the context is in use.
-        if exc.__traceback__ is not None and exc.__traceback__.tb_next is None and "cannot enter context" in str(exc):
-            return context.copy().run(function, argument)
-        raise
+    return "a handler" if handler is None else getattr(handler, "__qualname__", type(handler).__qualname__)

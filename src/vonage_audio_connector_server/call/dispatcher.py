@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
-from types import CoroutineType
 from typing import Any, Protocol
 
 import anyio
 
 from ..link.base import LoopTurn
-from ..runtime import Waiter, enter_task, is_being_cancelled, leave_task, make_waiter, running_task
-from ..steps import Begun, Handler, begin, go_on, name_of, rest
+from ..runtime import enter_task, is_being_cancelled, leave_task, make_waiter, running_task
+from ..steps import DONE, Handler, Steps, name_of
 from .handlers import Handlers
 from .inbox import Inbox, Item
 from .output import TURN_S
@@ -62,17 +61,16 @@ class Dispatcher:
     Attributes:
         handlers: those that are set.
         inbox: what waits.
-        is_handling: a message is being handed over.
         is_iterating: messages are taken by `async for`.
-        came_s: when the message came that is being handed over.
+        form: what is made of a message for the `async for` that waits.
         takers: how many wait for a message in the inbox.
     """
 
     def __init__(self, owner: Owner, context: Context, turn: LoopTurn) -> None:
         self.handlers = Handlers()
         self.inbox = Inbox()
-        self.is_handling = self.is_iterating = False
-        self.came_s = 0.0
+        self.is_iterating = False
+        self.form: Callable[[Item, float], object] | None = None
         self.takers = 0
         self._owner: Owner | None = owner  # until all is over
         self._context = context
@@ -80,8 +78,9 @@ class Dispatcher:
         self._waiter: Any = make_waiter()  # on which the call's task waits
         self._loop, _ = running_task()  # None on trio
         self._task: object = None  # the call's, while its `run` runs
-        self._queues = True  # messages go to the inbox: always on trio, else while the call's task is busy
-        self._audio_handler: Handler | None = None  # what is begun with a frame of audio
+        self._is_direct = False  # the call's task waits, and nothing waits for a handler; never on trio
+        self._audio_steps: Steps | None = None  # of the handlers that are set
+        self._text_steps: Steps | None = None
         self._reader: Any = None  # on which an `async for` waits
         self._set_up_s = math.inf  # when on_connect returned; until then it may still set a handler
         self._missed = 0  # messages that nobody listened to
@@ -91,45 +90,22 @@ class Dispatcher:
 
     def dispatch(self, item: Item, now_s: float) -> None:
         """A message came. Called out of no task."""
-        if self._queues or self.inbox.items or now_s - self._turn.began_s > TURN_S:
-            self._keep(item, now_s)
+        steps = self._audio_steps if type(item) is bytes else self._text_steps
+        if steps is None or not self._is_direct or now_s - self._turn.began_s > TURN_S:
+            self._deliver(item, now_s)
             return
-        self.came_s = now_s
-        handler: Handler | None
-        if type(item) is bytes:
-            handler = self._audio_handler
-        else:
-            handler = self._deliver_text if self.handlers.listener is not None else None
-        if handler is None:
-            reader = self._reader
-            if reader is not None and reader.waits:
-                reader.resume(item)
-            else:
-                self._keep(item, now_s)
-            return
-        self._queues = self.is_handling = True
-        # As `begin` does it, without a function of its own, because this is done for every frame.
-        loop, task, run = self._loop, self._task, self._context.run
-        result: Any = begin  # nothing that a handler returns
-        begun: Begun | None = None
+        self._is_direct = False
+        loop, task = self._loop, self._task
         enter_task(loop, task)
-        try:
-            result = run(handler, item)
-            if type(result) is CoroutineType:
-                begun = result, run(result.send, None)
-            elif result is not None:
-                begun = run(go_on, result)
-        except StopIteration as exc:
-            if result is begin:  # a plain function has raised it
-                begun = exc
+        try:  # `Steps.begin` without a call of it, because this is done for every frame
+            pending = steps.run(steps.send, item)
         except BaseException as exc:  # noqa: BLE001 (raised again by the task that sees it through)
-            begun = exc
-        finally:
-            leave_task(loop, task)
-        if begun is None and not self.inbox.items:
-            self._queues = self.is_handling = False
+            pending = steps.failed(exc, item)
+        leave_task(loop, task)
+        if pending is DONE and not self.inbox.items:
+            self._is_direct = True
         else:
-            self._waiter.resume((handler, begun))
+            self._waiter.resume(None if pending is DONE else steps.rest(pending))
 
     async def run(self) -> None:
         """Be the call's task: see handlers through, and hand over what waits. Ends when the call is over."""
@@ -137,39 +113,41 @@ class Dispatcher:
         assert owner is not None
         _, self._task = running_task()
         while True:
-            while inbox.items and self.handlers.listener is not None:
-                self.is_handling = True
+            rest = None
+            if inbox.items and self._audio_steps is not None:
                 await owner.give_way()
-                if inbox.items and (listener := self.handlers.listener) is not None:  # nothing has changed meanwhile
-                    item, self.came_s = inbox.take()
-                    handler = self._audio_handler if isinstance(item, bytes) else self._deliver_text
-                    if handler is not None:
-                        await self._see_through(listener, self._context.run(begin, handler, item))
-            self.is_handling = False
-            if owner.is_over and self._set_up_s < math.inf:
+                if inbox.items:  # nobody else has taken it meanwhile
+                    item, _ = inbox.take()
+                    steps = self._audio_steps if isinstance(item, bytes) else self._text_steps
+                    rest = None if steps is None else steps.rest(steps.begin(item))
+            elif owner.is_over and self._set_up_s < math.inf:
                 return
-            self._queues = self._loop is None
-            begun = await self._waiter.wait()
-            self._queues = True
-            if begun is not None:
-                self.is_handling = True
-                await self._see_through(*begun)
+            else:
+                self._is_direct = self._loop is not None
+                rest = await self._waiter
+                self._is_direct = False
+            if rest is not None:
+                error = await self._outcome(self.handlers.listener, rest)
+                if error is not None:
+                    await owner.report(error)
 
     async def run_handler(self, handler: Handler, *args: object) -> Exception | None:
         """Run user code in the task that runs now; returns what it raises."""
-        return await self._outcome(handler, self._context.run(begin, handler, *args))
+        steps = Steps(self._context, lambda _: handler(*args))
+        return await self._outcome(handler, steps.rest(steps.begin(None)))
 
     def wake(self) -> None:
-        """Let the call's task, and an `async for`, look again."""
+        """The call is over: let its task, and an `async for`, look again."""
+        self._is_direct = False
         self._waiter.wake()
         if self._reader is not None:
-            self._reader.wake()
+            self._reader.fail(StopAsyncIteration())
 
     def set_up(self, now_s: float) -> None:
         """`on_connect` has returned."""
         self._set_up_s = now_s
         if self._owner is not None and self._owner.is_over:
-            self._waiter.wake()
+            self.wake()
 
     def lag_s(self, now_s: float) -> float:
         """How far behind real time the program is with what came."""
@@ -177,8 +155,8 @@ class Dispatcher:
 
     def forget(self) -> None:
         """All is over: let go what user code holds, and what holds the call."""
-        self.handlers, self._audio_handler = Handlers(), None
-        self._owner = self._task = self._reader = None
+        self.handlers = Handlers()
+        self._owner = self._task = self._reader = self._audio_steps = self._text_steps = self.form = None
         if not self.is_iterating:
             self.inbox.clear()
 
@@ -189,25 +167,33 @@ class Dispatcher:
         if self._owner is None:
             return
         self.handlers = handlers
-        if handlers.on_message is not None and handlers.on_audio is not None:
-            self._audio_handler = self._deliver_audio
-        else:
-            self._audio_handler = handlers.on_message or handlers.on_audio or (handlers.on_event and _ignore)
-        if handlers.listener is not None:
-            self.is_iterating = False
-            self._tell_missed()
-            if self.inbox.items:
-                self._queues = True
-                self._waiter.wake()
+        self._audio_steps = self._text_steps = None
+        if handlers.listener is None:
+            return
+        on_message, on_audio = handlers.on_message, handlers.on_audio
+        both = self._hand_audio if on_message is not None and on_audio is not None else None
+        self._audio_steps = Steps(self._context, both or on_message or on_audio or _ignore)
+        self._text_steps = Steps(self._context, self._hand_text)
+        self.is_iterating = False
+        self._tell_missed()
+        if self.inbox.items:
+            self._is_direct = False
+            self._waiter.wake()
 
-    def iterate(self) -> Waiter:
-        """From now on messages are taken by `async for`; returns what it waits on."""
+    def iterate(self) -> Any:
+        """From now on messages are taken by `async for`; returns what it may wait on, None on trio."""
         self.is_iterating = True
         self._tell_missed()
-        if self._reader is None:
+        if self._reader is None and self._loop is not None:
             self._reader = make_waiter()
-        reader: Waiter = self._reader
-        return reader
+        return self._reader
+
+    def put_back(self, item: Item, came_s: float) -> None:
+        """Who took a message from the inbox can't use it."""
+        self.inbox.put_back(item, came_s)
+        reader = self._reader
+        if reader is not None and reader.waits and self.form is not None:
+            reader.wake(self.form(*self.inbox.take()))
 
     @property
     def is_awaited(self) -> bool:
@@ -216,23 +202,32 @@ class Dispatcher:
 
     # Inside
 
-    async def _deliver_audio(self, pcm: bytes) -> None:
+    async def _hand_audio(self, pcm: bytes) -> None:
         for handler in (self.handlers.on_message, self.handlers.on_audio):
             if handler is not None and hasattr(result := handler(pcm), "__await__"):
                 await result
 
-    async def _deliver_text(self, event: Any) -> None:
+    async def _hand_text(self, event: Any) -> None:
         handlers = self.handlers
         if handlers.on_message is not None and hasattr(result := handlers.on_message(event.text), "__await__"):
             await result
         if handlers.on_event is not None and hasattr(result := handlers.on_event(event), "__await__"):
             await result
 
+    def _deliver(self, item: Item, now_s: float) -> None:
+        """Give a message to an `async for` that waits, or keep it."""
+        reader = self._reader
+        if reader is None or not reader.waits or self._audio_steps is not None or self.inbox.items:
+            self._keep(item, now_s)
+        elif self.form is not None:
+            give = reader.wake if now_s - self._turn.began_s > TURN_S else reader.resume
+            give(self.form(item, now_s))
+
     def _keep(self, item: Item, now_s: float) -> None:
         """Let a message wait, and let whoever takes it know."""
         owner = self._owner
         assert owner is not None
-        listens = self.is_iterating or self.handlers.listener is not None
+        listens = self.is_iterating or self._audio_steps is not None
         if not listens and now_s - self._set_up_s > LISTEN_S:  # a program that only speaks, or one that comes late
             self.inbox.put(item, now_s)
             self._missed += self.inbox.keep_connected()
@@ -247,11 +242,9 @@ class Dispatcher:
             )
         if listens:
             self._tell_lag(owner.id, now_s)
-        if not self.is_handling and self.handlers.listener is not None:
-            self._queues = True
+        if self._audio_steps is not None and (self._is_direct or self._loop is None):
+            self._is_direct = False
             self._waiter.wake()
-        elif self._reader is not None:
-            self._reader.wake()
         owner.changed()
 
     def _listener_name(self) -> str:
@@ -280,25 +273,18 @@ class Dispatcher:
             )
             self._missed = 0
 
-    async def _see_through(self, handler: Handler, begun: Begun | None) -> None:
-        """Run the rest of a handler, and tell what it raises."""
-        error = await self._outcome(handler, begun)
-        if error is not None and self._owner is not None:
-            await self._owner.report(error)
-
-    async def _outcome(self, handler: Handler, begun: Begun | None) -> Exception | None:
-        """Run what is left of user code; returns what it raises."""
-        if begun is None:
-            return None
+    async def _outcome(self, handler: Handler | None, rest: Awaitable[None]) -> Exception | None:
+        """See user code through; returns what it raises. `handler` is named in the log."""
         owner = self._owner
         assert owner is not None
         try:
-            await rest(self._context, begun)
+            await rest
         except anyio.get_cancelled_exc_class():
             if is_being_cancelled():
                 if owner.is_over:
-                    name = name_of(handler)
-                    logger.warning("connection %s: %s went on after the end and was cancelled", owner.id, name)
+                    logger.warning(
+                        "connection %s: %s went on after the end and was cancelled", owner.id, name_of(handler)
+                    )
                 raise
             # It waited for a task that was cancelled, in order to fall silent for example: its own affair.
             logger.warning("connection %s: %s ended by a cancellation of its own", owner.id, name_of(handler))

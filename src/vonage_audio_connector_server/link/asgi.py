@@ -22,7 +22,7 @@ from ..close_codes import ABNORMAL, NO_STATUS, SERVICE_RESTART, TOO_BIG
 from ..core.transport import JSONTransport
 from ..outcomes import ClosedBy
 from ..runtime import call_clock, enter_task, leave_task, make_waiter, native_loop, running_task, task_of
-from ..steps import Begun, begin, rest
+from ..steps import DONE, Steps
 from .base import Outbox, Receiver, Sink, turn_of
 
 logger = logging.getLogger("vonage_audio_connector_server")
@@ -65,7 +65,7 @@ class ASGILink:
         self._is_receiving = False
         self._loop, _ = running_task()  # None on trio
         self._task: object = None  # that sends
-        self._context = copy_context()
+        self._steps = Steps(copy_context(), send)
         self._waiter: Any = make_waiter()
         self._is_busy = True  # nothing can be sent now: until the task runs, and while it sends
         self._unsent: tuple[Outbox, JSONTransport | None] = ([], None)  # what the task has to send, on trio
@@ -126,7 +126,7 @@ class ASGILink:
                 now_s = clock()
                 if now_s - asked_s > IDLE_S:
                     turn.began_s = now_s
-                elif now_s - turn.began_s > TURN_S:
+                elif task is not None and now_s - turn.began_s > TURN_S:  # on trio every `receive` lets others
                     await checkpoint()
                     turn.began_s = clock()
                 if self._closing is not None and message["type"] != "websocket.disconnect":
@@ -180,10 +180,10 @@ class ASGILink:
         _, self._task = running_task()
         self._free()
         while self._receiver is not None:
-            begun: Begun | None = await self._waiter.wait()
+            rest = await self._waiter
             outbox, json_audio = self._unsent
-            if begun is not None:
-                await self._see_through(rest(self._context, begun))
+            if rest is not None:
+                await self._see_through(rest)
             while outbox and self._receiver is not None:
                 await self._see_through(self._send(_message(outbox.pop(0), json_audio)))
             if self._closing is not None and self._receiver is not None:
@@ -207,15 +207,15 @@ class ASGILink:
             leave_task(loop, outer)
         enter_task(loop, task)
         try:
-            begun = self._context.run(begin, self._send, message)
+            pending = self._steps.begin(message)
         finally:
             leave_task(loop, task)
             if outer is not None:
                 enter_task(loop, outer)
-        if begun is None:
+        if pending is DONE:
             return True
         self._is_busy = True
-        self._waiter.wake_with(begun)
+        self._waiter.wake(self._steps.rest(pending))
         return False
 
     def _close(self, code: int, reason: str, by: ClosedBy) -> None:
@@ -239,7 +239,7 @@ class ASGILink:
             logger.log(level, "a write failed: the connection is given up", exc_info=exc)
             with anyio.move_on_after(TOLD_S):
                 while self._receiver is not None:
-                    await self._waiter.wait()
+                    await self._waiter
             self._end(ABNORMAL, "a write failed", "network")
         else:
             if limit.cancelled_caught:
