@@ -171,7 +171,7 @@ async def test_a_socket_that_is_gone_ends_the_call() -> None:
         async def broken(message: Any) -> None:
             raise ConnectionResetError("on purpose")
 
-        link = cast("ASGILink", client._call._link)
+        link = cast("ASGILink", client._call.link)
         link._send, link._steps = broken, Steps(copy_context(), broken)
         await client.send_audio_buffer(FRAMES[0])
         with pytest.raises(AudioConnectorClosedError):  # the server has some time to tell why it is gone

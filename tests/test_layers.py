@@ -26,6 +26,7 @@ ROWS = [
     "messages playback",
     "speaker",
     "client",
+    "block mounting",
     "app console",
     "server",
     "video",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from .core.transport import JSONTransport
     from .door import SharedSecret
+    from .entrance import AudioConnectorRefusedError
     from .errors import (
         AudioConnectorAudioError,
         AudioConnectorClosedError,
@@ -70,6 +71,7 @@ _MODULES = {
     "AudioConnectorFullError": "errors",
     "AudioConnectorJSONError": "errors",
     "AudioConnectorProtocolError": "errors",
+    "AudioConnectorRefusedError": "entrance",
     "AudioConnectorServerConfig": "config",
     "AudioConnectorServerHandle": "server",
     "AudioConnectorStartServerError": "errors",
@@ -110,6 +112,7 @@ __all__ = [
     "AudioConnectorFullError",
     "AudioConnectorJSONError",
     "AudioConnectorProtocolError",
+    "AudioConnectorRefusedError",
     "AudioConnectorServerConfig",
     "AudioConnectorServerHandle",
     "AudioConnectorStartServerError",

@@ -1,45 +1,48 @@
-"""The ASGI application: a Starlette route that makes a `Client` of every WebSocket connection."""
+"""The ASGI application that makes a `Client` of every WebSocket connection."""
 
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from urllib.parse import quote
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 import anyio
-from starlette.datastructures import Headers
 from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from .block import Block
 from .call.call import Call
 from .call.questions import heard
 from .client import Client
-from .close_codes import SERVICE_RESTART
+from .close_codes import ABNORMAL, SERVICE_RESTART
 from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Authorize, Hook, OnConnect
 from .core.pacing import DEFAULT_LEAD_S
 from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
-from .entrance import FORBIDDEN, Refusal, ask, mask_query, refuse
+from .entrance import FORBIDDEN, AudioConnectorRefusedError, Refusal, ask, connection_data, mask_query, refuse
+from .errors import AudioConnectorConfigError
 from .link.application import LINK
 from .link.asgi import ASGILink
 from .link.base import Link
 from .models import AudioConnectorConnectionData
-from .steps import call
+from .mounting import answer_without_slash
+from .steps import Handler, call
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
 DRAIN_S = 10.0
 """How long what is being said may go on when the server stops: an answer, not a conversation."""
 
+ACCEPTED = "the connection is accepted already: don't accept it first, the connector does, after 'authorize'"
+
 
 class AudioConnector:
     """The server end of the Audio Connector as an ASGI application.
 
-    Mount it (`app.mount("/vonage", AudioConnector(on_connect=on_connect))`), or serve it alone
-    (`uvicorn module:app`). It answers WebSocket connections on every path below its own; `client.info().uri` tells
-    which one was asked for.
+    Mount it (`app.mount("/vonage", AudioConnector(on_connect=on_connect))`), give it a `route` with parameters, let an
+    endpoint of yours `connect`, or serve it alone (`uvicorn module:app`). It answers WebSocket connections on its path,
+    and on every path below; `client.info().uri` tells which one was asked for.
 
     Args:
         on_connect: called with a `Client` for every connection, beside its receive loop.
@@ -49,8 +52,9 @@ class AudioConnector:
         lead_s: how far ahead of real time audio is sent, 0.04 to 15 seconds; 0.2 by default.
         max_message_bytes: a longer inbound message closes its connection with 1009; 65,536 by default.
         clear_commands: the JSON texts that `flush_buffer` sends, in this order.
-        authorize: called with what is known of a connection before it is accepted; false refuses it with HTTP 403.
-            Plain or coroutine function, or a ready-made one: `SharedSecret`, `OneTimeTokens`. None lets everybody in.
+        authorize: called with what is known of a connection before it is accepted; what is false refuses it with HTTP
+            403, what is true is the `identity` of its client. Plain or coroutine function, or a ready-made one:
+            `SharedSecret`, `OneTimeTokens`. None lets everybody in.
         max_connections: how many connections are served at once; one more is refused with HTTP 503. None: no limit.
         audio_transport: `auto`, `binary`, `json` or a `JSONTransport`; see `AudioConnectorConfig`.
         max_queued_s: seconds of audio that may wait to be sent; one call is accepted whole.
@@ -100,16 +104,83 @@ class AudioConnector:
         self._places = 0  # those that are being served, and those that are being let in
         self._draining = False
         self._all_gone: anyio.Event | None = None
-        self._router = Router([WebSocketRoute("/{path:path}", _Endpoint(self))], lifespan=self.lifespan)
+        self._has_lifespan = self.config.on_start is None  # it has been entered, or nothing is missed without
+        self._router = Router(lifespan=self.lifespan)  # for all but WebSockets
+        answer_without_slash(AudioConnector)
 
     @property
     def connections(self) -> int:
         """How many connections are being served now."""
         return self._places
 
+    @property
+    def draining(self) -> bool:
+        """Whether it has begun to stop, and lets nobody in any more: for a health check."""
+        return self._draining
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a WebSocket, the lifespan, or an HTTP request, which is answered with 404."""
-        await self._router(scope, receive, send)
+        if scope["type"] != "websocket":
+            await self._router(scope, receive, send)
+            return
+        first = (await receive())["type"]
+        if first == "websocket.disconnect":
+            return  # the peer went away before the handshake
+        if first != "websocket.connect":
+            raise AudioConnectorConfigError(ACCEPTED)
+        try:
+            info, identity = await self._admit(scope)
+        except AudioConnectorRefusedError as exc:
+            with suppress(OSError):  # the peer went away
+                await refuse(scope, send, exc.status_code)
+            return
+        with self._place():
+            client = await self._accept(scope, receive, send, info, identity)
+            if client is not None:
+                await self._serve(client, self.config.on_connect or _ignore, receive, send)
+
+    def route(self, path: str, name: str | None = None) -> WebSocketRoute:
+        """A route for exactly this path, with parameters as Starlette has them: `client.path_params` has their values.
+
+        For `FastAPI(routes=[connector.route("/vonage/{bot_id}")])`, or `app.router.routes.append(...)`.
+        """
+        return WebSocketRoute(path, self, name=name)
+
+    @asynccontextmanager
+    async def connect(self, websocket: WebSocket) -> AsyncIterator[Client]:
+        """Serve one connection from an endpoint of your own, with its parameters and dependencies at hand.
+
+            @app.websocket("/vonage/{bot_id}")
+            async def vonage(websocket: WebSocket, bot_id: str, model: Annotated[Model, Depends(get_model)]):
+                async with connector.connect(websocket) as client:
+                    async for message in client:
+                        ...
+
+        It asks `authorize`, accepts, and serves the call until the block is left, which closes it with 1000. When the
+        call ends before, all waits in the block end, and it has 5 s more before it is cancelled. `on_connect`, if there
+        is one, runs beside it. An error that leaves the block closes the call with 1011; that the call has ended
+        (`AudioConnectorClosedError`) is none.
+
+        Args:
+            websocket: as the endpoint gets it: not accepted yet.
+
+        Raises:
+            AudioConnectorConfigError: it is accepted already.
+            AudioConnectorRefusedError: it is not let in. Let it pass: it answers the handshake.
+            starlette.websockets.WebSocketDisconnect: the peer went away during the handshake.
+        """
+        if not websocket.client_state is websocket.application_state is WebSocketState.CONNECTING:
+            raise AudioConnectorConfigError(ACCEPTED)
+        receive, send = websocket.receive, websocket.send
+        await receive()
+        info, identity = await self._admit(websocket.scope)
+        with self._place():
+            client = await self._accept(websocket.scope, receive, send, info, identity)
+            if client is None:
+                raise WebSocketDisconnect(ABNORMAL)
+            block = Block(client, self.config.on_connect)
+            async with block.beside(self._serve, client, block, receive, send):
+                yield client
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:
@@ -123,6 +194,7 @@ class AudioConnector:
                 async with connector.lifespan(app):
                     yield
         """
+        self._has_lifespan = True
         if self.config.on_start is not None:
             await call(self.config.on_start)
         try:
@@ -154,49 +226,68 @@ class AudioConnector:
         for one in list(self._live):
             one.close(SERVICE_RESTART, "server stops", by="server")
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if (await receive())["type"] != "websocket.connect":
-            return  # the peer went away before the handshake
-        info = _data(scope, uuid.uuid4().hex)
-        refused = self._full()
-        if refused is None and self.config.authorize is not None:
-            mask_query(scope, self.config.authorize)
-            refused = await ask(self.config.authorize, info) or self._full()
-        if refused is not None:
-            level = logging.DEBUG if refused.status == FORBIDDEN else logging.INFO  # authorize has told, if it wants
-            logger.log(level, "connection %s: refused with HTTP %d, %s", info.id, *refused)
-            with suppress(OSError):  # the peer went away
-                await refuse(scope, send, refused)
-            return
+    async def _admit(self, scope: Scope) -> tuple[AudioConnectorConnectionData, object]:
+        """What is known of a connection, and what `authorize` says; raises `AudioConnectorRefusedError`."""
+        if not self._has_lifespan:
+            self._has_lifespan = True
+            logger.warning(
+                "on_start has not run, because the application around this connector doesn't enter its lifespan: "
+                "write 'async with connector.lifespan(app): yield' there"
+            )
+        info = connection_data(scope)
+        identity: object = self._full()
+        authorize = self.config.authorize
+        if identity is None and authorize is not None:
+            mask_query(scope, authorize)
+            identity = await ask(authorize, info)
+            if not isinstance(identity, Refusal):
+                identity = self._full() or identity
+        if isinstance(identity, Refusal):
+            level = logging.DEBUG if identity.status == FORBIDDEN else logging.INFO  # authorize has told, if it wants
+            logger.log(level, "connection %s: refused with HTTP %d, %s", info.id, *identity)
+            raise AudioConnectorRefusedError(identity.status)
+        return info, identity
+
+    @contextmanager
+    def _place(self) -> Iterator[None]:
+        """One of `max_connections`."""
         self._places += 1
         try:
-            await self._enter(receive, send, info, scope)
+            yield
         finally:
             self._places -= 1
             if not self._places and self._all_gone is not None:
                 self._all_gone.set()
                 self._all_gone = None
 
-    async def _enter(self, receive: Receive, send: Send, info: AudioConnectorConnectionData, scope: Scope) -> None:
+    async def _accept(
+        self, scope: Scope, receive: Receive, send: Send, info: AudioConnectorConnectionData, identity: object
+    ) -> Client | None:
+        """Answer the handshake; None where the peer went away, or nobody is let in any more."""
         try:
             await send({"type": "websocket.accept"})
             if self._draining:  # since the accept began
                 await send({"type": "websocket.close", "code": SERVICE_RESTART, "reason": "server stops"})
-                return
-        except OSError:
-            return  # the peer went away during the handshake: no connection, nothing to tell
+                return None
+        except (OSError, WebSocketDisconnect):
+            return None
         own: Link | None = (scope.get("extensions") or {}).get(LINK)
         link: Link = ASGILink(receive, send) if own is None else own
-        host = (scope.get("client") or ("an unknown address",))[0]
-        one = Call(link, self.config, info.id, f"{info.uri.partition('?')[0]} from {host}")
-        client = Client(one, info)
+        place = f"{info.uri.partition('?')[0]} from {info.peer or 'an unknown address'}"
+        return Client(Call(link, self.config, info.id, place), info, scope, identity)
+
+    async def _serve(self, client: Client, on_connect: Handler, receive: Receive, send: Send) -> None:
+        one = client._call
         self._live.add(one)
         try:
-            await one.run(self.config.on_connect or _ignore, client)
+            await one.run(on_connect, client)
         finally:
             self._live.discard(one)
-        if own is not None:  # for who wraps `receive` or `send`
-            await _show_end(one, receive, send)
+        if not isinstance(one.link, ASGILink):  # whoever wraps `receive` or `send`, and saw no message, sees the end
+            if one.closing is not None:
+                code, _, reason = one.closing
+                await send({"type": "websocket.close", "code": code, "reason": reason})
+            await receive()
 
     def _full(self) -> Refusal | None:
         """Why nobody is let in now, whoever it is."""
@@ -214,38 +305,5 @@ async def _retire(one: Call) -> None:
     one.close(SERVICE_RESTART, "server stops", by="server")
 
 
-async def _show_end(one: Call, receive: Receive, send: Send) -> None:
-    """Let a middleware see the end of a call whose messages went past it."""
-    if one.closing is not None:
-        code, _, reason = one.closing
-        await send({"type": "websocket.close", "code": code, "reason": reason})
-    await receive()
-
-
 def _ignore(client: Client) -> None:
     """Stands for an `on_connect` that was not given."""
-
-
-class _Endpoint:
-    """A plain ASGI callable, which Starlette routes to without wrapping it: its `WebSocket` costs 7 µs a message."""
-
-    def __init__(self, connector: AudioConnector) -> None:
-        self._connector = connector
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._connector._serve(scope, receive, send)
-
-
-def _data(scope: Scope, connection_id: str) -> AudioConnectorConnectionData:
-    headers = Headers(scope=scope)
-    raw_path: bytes | None = scope.get("raw_path")  # optional in ASGI
-    path = raw_path.decode("latin-1") if raw_path else quote(scope["path"])
-    query = scope.get("query_string", b"").decode("latin-1")
-    return AudioConnectorConnectionData(
-        id=connection_id,
-        uri=f"{path}?{query}" if query else path,
-        headers=headers,
-        session_id=headers.get("x-opentok-ws-sessionid"),
-        connection_id=headers.get("x-opentok-ws-connectionid"),
-        conference_id=headers.get("x-opentok-ws-conferenceid"),
-    )

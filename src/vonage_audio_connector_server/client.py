@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from dataclasses import replace
 from typing import Any
+
+from starlette.datastructures import QueryParams, State
+from starlette.requests import HTTPConnection
 
 from .call.actions import Action, act
 from .call.call import Call
 from .call.handlers import Handlers, check_handler
 from .call.questions import format_known, written
-from .call.waits import Question
+from .call.waits import CHANGED, Question
 from .close_codes import NORMAL, check_close
 from .core.events import Event
 from .errors import AudioConnectorConfigError
 from .messages import Message, Messages, as_message, events
 from .models import AudioConnectorConnectionData, AudioFormat, ConnectionStats
 from .outcomes import CloseReport
+from .signatures import takes
 from .speaker import Speaker, nothing
-from .steps import Handler
+from .steps import Handler, name_of
 
 
 class _HandlerAttribute:
@@ -55,9 +59,13 @@ class Client(Speaker):
     on_disconnect = _HandlerAttribute()
     on_error = _HandlerAttribute()
 
-    def __init__(self, call: Call, info: AudioConnectorConnectionData) -> None:
+    def __init__(
+        self, call: Call, info: AudioConnectorConnectionData, scope: MutableMapping[str, Any], identity: object
+    ) -> None:
         super().__init__(call)
         self._info = info
+        self._scope = scope
+        self._identity = identity
 
     def __repr__(self) -> str:
         report = self._call.close_report
@@ -119,7 +127,43 @@ class Client(Speaker):
         """
         return events(self._call)
 
+    # Beside it
+
+    def start_soon(self, function: Handler, *args: object) -> Action[None]:
+        """Run a function in a task of its own as long as the call lasts: plain or coroutine function.
+
+        It acts when it is called; there is nothing to await. An error of the function goes to `on_error`, as that of a
+        handler does. When the call has ended it has 5 s to finish, then it is cancelled.
+
+        Args:
+            function: called soon, in the call's own event loop.
+            args: what it is called with.
+
+        Raises:
+            AudioConnectorConfigError: it can't be called with these.
+            AudioConnectorClosedError: the connection has ended.
+        """
+        if not takes(function, *args):
+            raise AudioConnectorConfigError(f"{name_of(function)} can't be called with {len(args)} arguments")
+        call = self._call
+
+        def start() -> tuple[None, Callable[[], None]]:
+            call.start_soon(function, args)
+            return None, nothing
+
+        return act(call, start)
+
     # The end
+
+    def wait_closed(self) -> Action[CloseReport]:
+        """Wait until the connection has ended, however; returns the close report. Cancelling it changes nothing."""
+        call = self._call
+
+        def report() -> CloseReport:
+            assert call.close_report is not None
+            return call.close_report
+
+        return act(call, lambda: (lambda now_s: None if call.is_over else CHANGED, report), ends_well=True)
 
     def disconnect(self, code: int = NORMAL, reason: str = "") -> Action[None]:
         """Close the connection now. Queued audio is dropped; texts that are queued go out first.
@@ -149,6 +193,35 @@ class Client(Speaker):
     def id(self) -> str:
         """Unique for every connection that this process accepts; the same as `info().id`."""
         return self._info.id
+
+    @property
+    def request(self) -> HTTPConnection:
+        """The request that opened the connection, as Starlette has it.
+
+        So `headers`, `url`, `cookies`, `app`, `user` and `auth` are there, where the app around has them.
+        What opened the door (the parameter of a `SharedSecret`, a token) stands as `***` in its query.
+        """
+        return HTTPConnection(self._scope)
+
+    @property
+    def path_params(self) -> dict[str, Any]:
+        """The parameters of the route's path: of `/vonage/{bot_id}` the `bot_id`. Empty where it has none."""
+        return self.request.path_params
+
+    @property
+    def query_params(self) -> QueryParams:
+        """The query of the `uri` of the connect call; see `request`."""
+        return self.request.query_params
+
+    @property
+    def state(self) -> State:
+        """For whatever you want to keep with the call, as attributes, on top of what the app's lifespan has yielded."""
+        return self.request.state
+
+    @property
+    def identity(self) -> Any:
+        """What `authorize` returned; None where there is no `authorize`."""
+        return self._identity
 
     def info(self) -> AudioConnectorConnectionData:
         """What is known of the connection by now; the custom keys and the format come with its first message."""

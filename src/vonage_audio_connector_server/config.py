@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import ssl as ssl_module
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -20,7 +20,7 @@ from .signatures import takes
 
 OnConnect = Callable[[Any], object]  # it gets the Client; plain or coroutine function
 Hook = Callable[[], object]
-Authorize = Callable[[AudioConnectorConnectionData], bool | Awaitable[bool]]
+Authorize = Callable[[AudioConnectorConnectionData], object]  # true, or an awaitable of it: let in
 AudioTransport = Literal["auto", "binary", "json"] | JSONTransport
 WebSocketImplementation = Literal["auto", "websockets-sansio", "wsproto"]
 
@@ -41,8 +41,9 @@ class AudioConnectorConfig:
             stall of the event loop; less leaves less to be heard after an interruption.
         max_message_bytes: a longer inbound message closes its connection with 1009; 65,536 by default.
         clear_commands: the JSON texts that `flush_buffer` sends, in this order.
-        authorize: called with what is known of a connection before it is accepted; false refuses it with HTTP 403.
-            Plain or coroutine function, or a ready-made one: `SharedSecret`, `OneTimeTokens`. None lets everybody in.
+        authorize: called with what is known of a connection before it is accepted; what is false refuses it with HTTP
+            403, what is true is the `identity` of its client. Plain or coroutine function, or a ready-made one:
+            `SharedSecret`, `OneTimeTokens`. None lets everybody in.
         max_connections: how many connections are served at once; one more is refused with HTTP 503. None: no limit.
         audio_transport: how audio travels: `binary`, one frame a binary message; `json`, base64 in a text, or a
             `JSONTransport` where the connect call names other fields; `auto`, as the first frame of the session does.

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import inspect
 import logging
+import uuid
 from typing import NamedTuple
-from urllib.parse import unquote_plus
+from urllib.parse import quote, unquote_plus
 
 import anyio
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.types import Scope, Send
 
 from .close_codes import POLICY_VIOLATION
 from .config import Authorize
+from .errors import AudioConnectorError
 from .models import AudioConnectorConnectionData
 from .runtime import is_being_cancelled
 
@@ -33,14 +37,26 @@ class Refusal(NamedTuple):
     reason: str  # for the log
 
 
-async def ask(authorize: Authorize, info: AudioConnectorConnectionData) -> Refusal | None:
-    """Ask the program; None: let them in. Whatever goes wrong, they stay out."""
+class AudioConnectorRefusedError(AudioConnectorError, HTTPException):
+    """`AudioConnector.connect` doesn't let this connection in.
+
+    Left alone it becomes the answer to the handshake: Starlette and FastAPI answer with the status of every
+    `HTTPException`.
+
+    Attributes:
+        status_code: 403: `authorize` said no; 503: all connections are taken, or the server is stopping; 500:
+            `authorize` failed.
+    """
+
+
+async def ask(authorize: Authorize, info: AudioConnectorConnectionData) -> object | Refusal:
+    """Ask the program; returns what it says, which is true. Whatever goes wrong, they stay out."""
     try:
         with anyio.move_on_after(AUTHORIZE_S):
-            allowed = authorize(info)
-            if inspect.isawaitable(allowed):
-                allowed = await allowed
-            return None if allowed else Refusal(FORBIDDEN, "authorize said no")
+            said = authorize(info)
+            if inspect.isawaitable(said):
+                said = await said
+            return said or Refusal(FORBIDDEN, "authorize said no")
     except anyio.get_cancelled_exc_class():
         if is_being_cancelled():
             raise
@@ -53,16 +69,16 @@ async def ask(authorize: Authorize, info: AudioConnectorConnectionData) -> Refus
     return Refusal(503, "authorize took too long")
 
 
-async def refuse(scope: Scope, send: Send, refusal: Refusal) -> None:
+async def refuse(scope: Scope, send: Send, status: int) -> None:
     """Answer the handshake with an HTTP status.
 
     A close before the accept is a 403. Servers without the ASGI extension for other answers make one of every refusal.
     """
-    if refusal.status == FORBIDDEN or "websocket.http.response" not in scope.get("extensions", {}):
+    if status == FORBIDDEN or "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""})
         return
     headers = [(b"content-length", b"0"), (b"connection", b"close")]
-    await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": b""})
 
 
@@ -78,3 +94,20 @@ def mask_query(scope: Scope, authorize: Authorize) -> None:
         secret = equals and unquote_plus(name.decode("latin-1")) == parameter
         pairs.append(name + b"=***" if secret else pair)
     scope["query_string"] = b"&".join(pairs)
+
+
+def connection_data(scope: Scope) -> AudioConnectorConnectionData:
+    """What is known of a connection before it is accepted."""
+    headers = Headers(scope=scope)
+    raw_path: bytes | None = scope.get("raw_path")  # optional in ASGI
+    path = raw_path.decode("latin-1") if raw_path else quote(scope["path"])
+    query = scope.get("query_string", b"").decode("latin-1")
+    return AudioConnectorConnectionData(
+        id=uuid.uuid4().hex,
+        uri=f"{path}?{query}" if query else path,
+        headers=headers,
+        session_id=headers.get("x-opentok-ws-sessionid"),
+        connection_id=headers.get("x-opentok-ws-connectionid"),
+        conference_id=headers.get("x-opentok-ws-conferenceid"),
+        peer=(scope.get("client") or (None,))[0],
+    )

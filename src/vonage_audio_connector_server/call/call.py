@@ -56,6 +56,7 @@ class Call:
 
     Attributes:
         session: the protocol, and what is to be sent when; `out` is the audio of it.
+        link: its messages.
         turn: of the event loop; see `LoopTurn`.
         closing: how to close, once what is queued is out: code, who, why.
         ended_s: when the connection ended.
@@ -88,7 +89,7 @@ class Call:
         self.dispatcher = Dispatcher(self, copy_context(), self.turn)
         self.threads = Threads(self.waits)
         self.thread_id = self.threads.thread_id
-        self._link = link
+        self.link = link
         self._place = place
         self._is_known = False  # the log has told of it
         self._failed_s = -math.inf  # when the turn of the event loop began in which something failed last
@@ -109,7 +110,7 @@ class Call:
             async with anyio.create_task_group() as self._tasks:
                 self._tasks.start_soon(self._set_up, on_connect, args)
                 self.output.timer.start(self._tasks)
-                self._link.start(self, self._config.max_message_bytes, self._tasks)
+                self.link.start(self, self._config.max_message_bytes, self._tasks)
                 if self._config.max_duration_s is not None:
                     self._limit(self._config.max_duration_s)
                 await self.dispatcher.run()
@@ -188,12 +189,18 @@ class Call:
         if self.ended_s is not None or self.closing is not None:
             raise AudioConnectorClosedError(self._closed_text())
 
+    def start_soon(self, function: Handler, args: tuple[object, ...]) -> None:
+        """Run user code beside the call, until that is over; an error of it is told as that of a handler."""
+        self.check_open()
+        assert self._tasks is not None
+        self._tasks.start_soon(self._run, function, args)
+
     def close(self, code: int, reason: str = "", *, by: ClosedBy = "program") -> None:
         """End the connection now: queued audio is dropped, texts that are queued go out, then the close."""
         if self.is_open:
             self.closing = (code, by, reason)
             self.dispatcher.inbox.clear()
-            self.output.finish(partial(self._link.close, code, reason))
+            self.output.finish(partial(self.link.close, code, reason))
 
     def check_sent(self, text: str) -> None:
         """Raise `AudioConnectorClosedError` where the connection ended before a text was written."""
@@ -280,10 +287,14 @@ class Call:
 
     async def _set_up(self, on_connect: Handler, args: tuple[object, ...]) -> None:
         """Run `on_connect`."""
-        error = await self.dispatcher.run_handler(on_connect, *args)
+        await self._run(on_connect, args)
+        self.dispatcher.set_up(self.clock())
+
+    async def _run(self, function: Handler, args: tuple[object, ...]) -> None:
+        """Run user code in a task of its own."""
+        error = await self.dispatcher.run_handler(function, *args)
         if error is not None:
             await self.report(error)
-        self.dispatcher.set_up(self.clock())
 
     def _limit(self, max_duration_s: float) -> None:
         """See to it that the call ends in time."""
@@ -306,7 +317,7 @@ class Call:
             if self.ended_s is None:  # cancelled by the ASGI server, or by an error of ours
                 self.closing = self.closing or (SERVICE_RESTART, "server", "server stops")
                 with anyio.move_on_after(CLOSE_S, shield=True):  # it must not eat the time of on_disconnect
-                    await self._link.abandon(SERVICE_RESTART, "server stops")
+                    await self.link.abandon(SERVICE_RESTART, "server stops")
                 self.lost(SERVICE_RESTART, "server stops", "server")
             on_disconnect = self.dispatcher.handlers.on_disconnect
             if on_disconnect is not None:

@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
+from starlette.websockets import WebSocketDisconnect
 
 from ..close_codes import ABNORMAL, NO_STATUS, SERVICE_RESTART, TOO_BIG
 from ..core.transport import JSONTransport
@@ -42,8 +43,8 @@ TOLD_S = 1.0
 """After a `send` has failed, the server tells within this time how the connection ended, if it ever does."""
 
 # What servers raise from `send` when the socket is gone: uvicorn an OSError, or a RuntimeError where it closed the
-# connection by itself; memory streams (Starlette's TestClient) the anyio errors.
-GONE = (OSError, RuntimeError, anyio.BrokenResourceError, anyio.ClosedResourceError)
+# connection by itself; memory streams (Starlette's TestClient) the anyio errors; Starlette's `WebSocket` its own.
+GONE = (OSError, RuntimeError, anyio.BrokenResourceError, anyio.ClosedResourceError, WebSocketDisconnect)
 
 
 class ASGILink:
