@@ -188,7 +188,7 @@ async def test_a_breach_of_the_protocol_is_closed_by_the_library(breach: str | b
 
 
 async def test_a_peer_that_answers_no_ping_is_lost_in_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vonage_audio_connector_server.server.PING_S", 0.2)
+    monkeypatch.setattr("vonage_audio_connector_server.server.launcher.PING_S", 0.2)
 
     async def on_connect(client: Client) -> None:
         await client.wait_format()

@@ -26,7 +26,7 @@ ROWS = [
     "messages playback",
     "speaker",
     "client",
-    "block mounting",
+    "block calls mounting",
     "app console",
     "server",
     "video",

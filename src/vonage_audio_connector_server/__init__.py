@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         PlaybackResult,
     )
     from .playback import Playback
-    from .server import AudioConnectorServerHandle
+    from .server.handle import AudioConnectorServerHandle
     from .tokens import (
         MemoryReplayStore,
         OneTimeTokens,
@@ -73,7 +73,7 @@ _MODULES = {
     "AudioConnectorProtocolError": "errors",
     "AudioConnectorRefusedError": "entrance",
     "AudioConnectorServerConfig": "config",
-    "AudioConnectorServerHandle": "server",
+    "AudioConnectorServerHandle": "server.handle",
     "AudioConnectorStartServerError": "errors",
     "AudioFormat": "models",
     "Cleared": "core.events",

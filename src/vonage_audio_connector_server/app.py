@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, MutableMapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
 
-import anyio
 from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from .block import Block
 from .call.call import Call
-from .call.questions import heard
+from .calls import CALLS, Calls
 from .client import Client
 from .close_codes import ABNORMAL, SERVICE_RESTART
 from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Authorize, Hook, OnConnect
@@ -100,10 +100,8 @@ class AudioConnector:
             max_duration_s=max_duration_s,
             watchdog=watchdog,
         )
-        self._live: set[Call] = set()
-        self._places = 0  # those that are being served, and those that are being let in
-        self._draining = False
-        self._all_gone: anyio.Event | None = None
+        self._calls = Calls()
+        self._server_calls: Calls | None = None  # of the server of ours that has asked it last
         self._has_lifespan = self.config.on_start is None  # it has been entered, or nothing is missed without
         self._router = Router(lifespan=self.lifespan)  # for all but WebSockets
         answer_without_slash(AudioConnector)
@@ -111,12 +109,13 @@ class AudioConnector:
     @property
     def connections(self) -> int:
         """How many connections are being served now."""
-        return self._places
+        return self._calls.places
 
     @property
     def draining(self) -> bool:
         """Whether it has begun to stop, and lets nobody in any more: for a health check."""
-        return self._draining
+        server = self._server_calls
+        return self._calls.is_draining or (server is not None and server.is_draining)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a WebSocket, the lifespan, or an HTTP request, which is answered with 404."""
@@ -134,7 +133,7 @@ class AudioConnector:
             with suppress(OSError):  # the peer went away
                 await refuse(scope, send, exc.status_code)
             return
-        with self._place():
+        with self._calls.place():
             client = await self._accept(scope, receive, send, info, identity)
             if client is not None:
                 await self._serve(client, self.config.on_connect or _ignore, receive, send)
@@ -174,7 +173,7 @@ class AudioConnector:
         receive, send = websocket.receive, websocket.send
         await receive()
         info, identity = await self._admit(websocket.scope)
-        with self._place():
+        with self._calls.place():
             client = await self._accept(websocket.scope, receive, send, info, identity)
             if client is None:
                 raise WebSocketDisconnect(ABNORMAL)
@@ -205,9 +204,7 @@ class AudioConnector:
 
     async def wait_idle(self) -> None:
         """Wait until no connection is being served."""
-        while self._places:
-            self._all_gone = self._all_gone or anyio.Event()
-            await self._all_gone.wait()
+        await self._calls.wait_idle()
 
     async def drain(self, drain_s: float = DRAIN_S) -> None:
         """Stop serving, in order: new handshakes get HTTP 503; what is being said ends; then 1012 closes each call.
@@ -218,13 +215,7 @@ class AudioConnector:
         Args:
             drain_s: how long what is being said may take; what goes on longer is cut off.
         """
-        self._draining = True
-        with anyio.move_on_after(drain_s):
-            async with anyio.create_task_group() as retiring:
-                for one in self._live:
-                    retiring.start_soon(_retire, one)
-        for one in list(self._live):
-            one.close(SERVICE_RESTART, "server stops", by="server")
+        await self._calls.drain(drain_s)
 
     async def _admit(self, scope: Scope) -> tuple[AudioConnectorConnectionData, object]:
         """What is known of a connection, and what `authorize` says; raises `AudioConnectorRefusedError`."""
@@ -234,31 +225,20 @@ class AudioConnector:
                 "on_start has not run, because the application around this connector doesn't enter its lifespan: "
                 "write 'async with connector.lifespan(app): yield' there"
             )
+        self._server_calls = server_calls = _extension(scope, CALLS)
         info = connection_data(scope)
-        identity: object = self._full()
+        identity: object = self._full(server_calls)
         authorize = self.config.authorize
         if identity is None and authorize is not None:
             mask_query(scope, authorize)
             identity = await ask(authorize, info)
             if not isinstance(identity, Refusal):
-                identity = self._full() or identity
+                identity = self._full(server_calls) or identity
         if isinstance(identity, Refusal):
             level = logging.DEBUG if identity.status == FORBIDDEN else logging.INFO  # authorize has told, if it wants
             logger.log(level, "connection %s: refused with HTTP %d, %s", info.id, *identity)
             raise AudioConnectorRefusedError(identity.status)
         return info, identity
-
-    @contextmanager
-    def _place(self) -> Iterator[None]:
-        """One of `max_connections`."""
-        self._places += 1
-        try:
-            yield
-        finally:
-            self._places -= 1
-            if not self._places and self._all_gone is not None:
-                self._all_gone.set()
-                self._all_gone = None
 
     async def _accept(
         self, scope: Scope, receive: Receive, send: Send, info: AudioConnectorConnectionData, identity: object
@@ -266,43 +246,44 @@ class AudioConnector:
         """Answer the handshake; None where the peer went away, or nobody is let in any more."""
         try:
             await send({"type": "websocket.accept"})
-            if self._draining:  # since the accept began
+            if self.draining:  # since the accept began
                 await send({"type": "websocket.close", "code": SERVICE_RESTART, "reason": "server stops"})
                 return None
         except (OSError, WebSocketDisconnect):
             return None
-        own: Link | None = (scope.get("extensions") or {}).get(LINK)
-        link: Link = ASGILink(receive, send) if own is None else own
+        link: Link = _extension(scope, LINK) or ASGILink(receive, send)
         place = f"{info.uri.partition('?')[0]} from {info.peer or 'an unknown address'}"
         return Client(Call(link, self.config, info.id, place), info, scope, identity)
 
     async def _serve(self, client: Client, on_connect: Handler, receive: Receive, send: Send) -> None:
         one = client._call
-        self._live.add(one)
+        groups = [calls for calls in (self._calls, _extension(client.request.scope, CALLS)) if calls is not None]
+        for calls in groups:
+            calls.live.add(one)
         try:
             await one.run(on_connect, client)
         finally:
-            self._live.discard(one)
+            for calls in groups:
+                calls.live.discard(one)
         if not isinstance(one.link, ASGILink):  # whoever wraps `receive` or `send`, and saw no message, sees the end
             if one.closing is not None:
                 code, _, reason = one.closing
                 await send({"type": "websocket.close", "code": code, "reason": reason})
             await receive()
 
-    def _full(self) -> Refusal | None:
+    def _full(self, server_calls: Calls | None) -> Refusal | None:
         """Why nobody is let in now, whoever it is."""
-        if self._draining:
+        if self._calls.is_draining or (server_calls is not None and server_calls.is_draining):
             return Refusal(503, "the server is stopping")
         limit = self.config.max_connections
-        if limit is not None and self._places >= limit:
+        if limit is not None and self._calls.places >= limit:
             return Refusal(503, f"all {limit} connections are taken")
         return None
 
 
-async def _retire(one: Call) -> None:
-    """Let what is being said end, then close, because the server stops."""
-    await one.waits.wait(heard(one))
-    one.close(SERVICE_RESTART, "server stops", by="server")
+def _extension(scope: MutableMapping[str, Any], name: str) -> Any:
+    """What a server of ours has put into a scope; None under any other."""
+    return (scope.get("extensions") or {}).get(name)
 
 
 def _ignore(client: Client) -> None:

@@ -139,6 +139,8 @@ class AudioConnectorServerConfig(AudioConnectorConfig):
         ssl: a server-side `SSLContext` for `wss://`; None for `ws://`.
         ws: what speaks WebSocket: `auto`, this library's own class; or one of uvicorn's, which are several times
             slower: `websockets-sansio`, or `wsproto`, if installed.
+        app: an ASGI application with connectors in it, to be served instead of `on_connect`. They have their own
+            settings; all their calls drain together when the server stops.
 
     Raises:
         AudioConnectorConfigError: a value is wrong; the message names the field.
@@ -148,6 +150,7 @@ class AudioConnectorServerConfig(AudioConnectorConfig):
     port: int
     ssl: ssl_module.SSLContext | None = None
     ws: WebSocketImplementation = "auto"
+    app: Any = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -163,6 +166,16 @@ class AudioConnectorServerConfig(AudioConnectorConfig):
         self._check("ssl", self.ssl is None or is_tls, "a server's ssl.SSLContext or None")
         is_known = isinstance(self.ws, str) and self.ws in get_args(WebSocketImplementation)
         self._check("ws", is_known, "'auto', 'websockets-sansio' or 'wsproto'")
+        if self.app is not None:
+            self._check("app", takes(self.app, "scope", "receive", "send"), "an ASGI application or None")
+            self._check_belongs_to_the_server()
+
+    def _check_belongs_to_the_server(self) -> None:
+        for entry in fields(AudioConnectorConfig):
+            if entry.name not in ("on_start", "on_stop") and getattr(self, entry.name) != entry.default:
+                raise AudioConnectorConfigError(
+                    f"{entry.name} is a setting of a connector: set it there, and not with app"
+                )
 
 
 def check_lead_s(name: str, lead_s: float) -> None:

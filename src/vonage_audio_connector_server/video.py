@@ -5,7 +5,9 @@ from __future__ import annotations
 from .app import DRAIN_S
 from .config import AudioConnectorServerConfig
 from .errors import AudioConnectorConfigError
-from .server import AudioConnectorServerHandle, run_server, start_server
+from .server.handle import AudioConnectorServerHandle
+from .server.launcher import start_server
+from .server.until_signal import run_server
 
 
 class Video:
@@ -37,7 +39,7 @@ class Video:
 
         Raises:
             AudioConnectorConfigError: `options` is no AudioConnectorServerConfig.
-            AudioConnectorStartServerError: as `start_audio_connector_server` does.
+            AudioConnectorStartServerError: as `start_audio_connector_server` does; or this thread has an event loop.
         """
         run_server(_checked(options), drain_s)
 

@@ -7,21 +7,23 @@ import pytest
 from .ws_way import Way
 
 _WAYS = [
-    Way("ours", "asyncio", False),
-    Way("ours", "asyncio", True),
-    Way("ours", "uvloop", False),
-    Way("sansio", "asyncio", False),
-    Way("wsproto", "asyncio", False),
+    Way("ours", "asyncio", "clear"),
+    Way("ours", "asyncio", "tls"),
+    Way("ours", "asyncio", "own tls"),
+    Way("ours", "uvloop", "clear"),
+    Way("sansio", "asyncio", "clear"),
+    Way("wsproto", "asyncio", "clear"),
 ]
 # They tell least: each of their parts is in one of the ways above.
 _SLOW_WAYS = [
-    Way("ours", "uvloop", True),
-    Way("sansio", "asyncio", True),
-    Way("sansio", "uvloop", False),
-    Way("sansio", "uvloop", True),
-    Way("wsproto", "asyncio", True),
-    Way("wsproto", "uvloop", False),
-    Way("wsproto", "uvloop", True),
+    Way("ours", "uvloop", "own tls"),
+    Way("ours", "uvloop", "tls"),
+    Way("sansio", "asyncio", "tls"),
+    Way("sansio", "uvloop", "clear"),
+    Way("sansio", "uvloop", "tls"),
+    Way("wsproto", "asyncio", "tls"),
+    Way("wsproto", "uvloop", "clear"),
+    Way("wsproto", "uvloop", "tls"),
 ]
 
 

@@ -22,6 +22,8 @@ import trustme
 import uvicorn
 from starlette.types import ASGIApp
 
+from vonage_audio_connector_server.server.http import make_http
+
 from .ws_peer import KERNEL_BYTES, Answer, Peer
 
 LIMIT_S = 20.0
@@ -95,10 +97,14 @@ class Way:
 
     protocol: ProtocolName
     loop: Literal["asyncio", "uvloop"]
-    secure: bool
+    layer: Literal["clear", "tls", "own tls"]  # own: as our own server has it, and not the event loop's
 
     def __str__(self) -> str:
-        return f"{self.protocol}-{self.loop}-{'tls' if self.secure else 'clear'}"
+        return f"{self.protocol}-{self.loop}-{self.layer.replace(' ', '-')}"
+
+    @property
+    def secure(self) -> bool:
+        return self.layer != "clear"
 
     @property
     def protocol_class(self) -> type[asyncio.Protocol]:
@@ -131,12 +137,14 @@ class Way:
 
     async def _serve(self, app: ASGIApp, talk: Talk, settings: dict[str, Any]) -> None:
         tls_server, tls_peer = contexts() if self.secure else (None, None)
-        if tls_server is not None:
+        settings["http"] = "h11"
+        if self.layer == "own tls":
+            settings["http"] = functools.partial(make_http, tls_server)
+        elif tls_server is not None:
             settings["ssl_context_factory"] = lambda _config, _default: tls_server
         config = uvicorn.Config(
             app,
             ws=self.protocol_class,
-            http="h11",
             lifespan="off",
             log_config=None,
             **{"ws_per_message_deflate": False, **settings},

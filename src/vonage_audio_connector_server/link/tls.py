@@ -26,15 +26,20 @@ class TLSTransport(asyncio.Protocol, asyncio.Transport):
     Args:
         context: of the server.
         protocol: what speaks on it, once the handshake is done.
+        connections: of the server: it is among them as long as the handshake lasts, and told when the server stops.
+
+    Attributes:
+        fd: of the socket; -1 when it is gone.
     """
 
-    def __init__(self, context: ssl.SSLContext, protocol: asyncio.BaseProtocol) -> None:
+    def __init__(self, context: ssl.SSLContext, protocol: asyncio.BaseProtocol, connections: set[Any]) -> None:
         asyncio.Transport.__init__(self)
         self._context = context
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._protocol: Any = protocol
         self._deliver: Callable[[bytes], object] = protocol.data_received  # type: ignore[attr-defined]
+        self._connections: set[Any] = connections
         self._raw: Any = None
         self._timer: asyncio.TimerHandle | None = None  # until the handshake is done
         self._is_up = self._is_paused = False
@@ -44,35 +49,54 @@ class TLSTransport(asyncio.Protocol, asyncio.Transport):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The socket is ours."""
+        self._connections.add(self)
         self._raw = transport
         self._raw.set_write_buffer_limits(high=0)
-        self.fd = self._raw.get_extra_info("socket").fileno()
+        own = self._raw.get_extra_info("socket")
+        self.fd = own.fileno()
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._raw.abort)
 
     def data_received(self, data: bytes) -> None:
         """Decipher what came, and pass it on."""
-        incoming, tls = self._incoming, self._tls
-        incoming.write(data)
+        self._incoming.write(data)
         try:
-            if not self._is_up and not self._shake_hands():
-                return
-            while incoming.pending or tls.pending():
-                data = tls.read(incoming.pending + tls.pending())
-                if not data:
-                    break
-                self._deliver(data)
-            else:
-                data = b"-"
+            is_over = not self._read()
         except ssl.SSLWantReadError:
-            data = b"-"
+            is_over = False
         except ssl.SSLError as exc:
             logger.debug("the TLS of a connection failed: %s", exc)
-            data = b""
+            is_over = True
         if self._outgoing.pending:
             self._write_raw(self._outgoing.read())
-        if not data:
-            self._protocol.eof_received()
+        if is_over:
+            if self._is_up:
+                self._protocol.eof_received()
             self._raw.close()
+
+    def shutdown(self) -> None:
+        """The server stops, in the middle of the handshake."""
+        self._raw.abort()
+
+    def _read(self) -> bool:
+        """Decipher all that is whole; false where the peer has said that no more comes."""
+        incoming, tls = self._incoming, self._tls
+        if not self._is_up:
+            tls.do_handshake()
+            self._open()
+        while waiting_bytes := incoming.pending or tls.pending():
+            data = tls.read(waiting_bytes)  # of one record
+            if not data:
+                return False
+            self._deliver(data)
+        return True
+
+    def _open(self) -> None:
+        self._is_up = True
+        self._connections.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._protocol.connection_made(self)
 
     def eof_received(self) -> bool:
         """The peer writes no more."""
@@ -83,6 +107,7 @@ class TLSTransport(asyncio.Protocol, asyncio.Transport):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self.fd = -1
+        self._connections.discard(self)
         if self._timer is not None:
             self._timer.cancel()
         if self._is_up:
@@ -105,18 +130,6 @@ class TLSTransport(asyncio.Protocol, asyncio.Transport):
     def leave_poller(self) -> None:
         """See `Polled`."""
         self._protocol.leave_poller()
-
-    def _shake_hands(self) -> bool:
-        try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            self._write_raw(self._outgoing.read())
-            return False
-        self._is_up = True
-        if self._timer is not None:
-            self._timer.cancel()
-        self._protocol.connection_made(self)
-        return True
 
     def _write_raw(self, data: bytes) -> None:
         """Write past the transport while it holds nothing; what the socket doesn't take is the transport's."""

@@ -23,7 +23,8 @@ from ..outcomes import ClosedBy
 from .application import ApplicationProtocol
 from .base import Receiver, Sink
 from .frames import make_protocol
-from .poller import Poller, poller_of
+from .poller import Polled, Poller, poller_of
+from .tls import TLSTransport
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -57,6 +58,7 @@ class WebSocketProtocol(ApplicationProtocol):
         super().__init__(config, server_state, app_state, loop, max_bytes)
         self._connections: set[Any] = server_state.connections
         self._poller: Poller | None = None  # reads in the transport's stead
+        self._polled_fd = -1  # there
         self._ping_interval_s: float | None = config.ws_ping_interval
         self._ping_timeout_s: float | None = config.ws_ping_timeout
         self._ping = b""  # that awaits its pong
@@ -122,11 +124,13 @@ class WebSocketProtocol(ApplicationProtocol):
         self._websocket = make_protocol(max_message_bytes, state=OPEN)
         if self._is_paused:
             self.pause_writing()
-        poller = poller_of(self._loop)
-        if poller is not None and self._fd >= 0 and not self._transport.is_closing():
-            self._transport.pause_reading()
-            self._poller = poller
-            poller.add(self._fd, self)
+        poller, transport = poller_of(self._loop), self._transport
+        polled: Polled = transport if isinstance(transport, TLSTransport) else self
+        fd = transport.fd if isinstance(transport, TLSTransport) else self._fd
+        if poller is not None and fd >= 0 and not transport.is_closing():
+            transport.pause_reading()
+            self._poller, self._polled_fd = poller, fd
+            poller.add(fd, polled)
 
     def close(self, code: int, reason: str) -> None:
         """See `Link`. The socket stays open until the peer has answered, `close_timeout` at most."""
@@ -143,7 +147,7 @@ class WebSocketProtocol(ApplicationProtocol):
         """From here on the transport reads: it knows how to end."""
         poller, self._poller = self._poller, None
         if poller is not None:
-            poller.remove(self._fd)
+            poller.remove(self._polled_fd)
             if not self._transport.is_closing():
                 self._transport.resume_reading()
 

@@ -1,0 +1,65 @@
+"""The calls that end together: those of one connector, or those of all connectors of one server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+
+from .call.call import Call
+from .call.questions import heard
+from .close_codes import SERVICE_RESTART
+
+CALLS = "vonage_audio_connector_server.calls"
+"""Under this name a server of ours puts its `Calls` into the extensions of an ASGI scope."""
+
+
+class Calls:
+    """They are counted, waited for, and drained.
+
+    Attributes:
+        live: those that are accepted.
+        places: how many those are, and those that are being let in.
+        is_draining: nobody is let in any more.
+    """
+
+    def __init__(self) -> None:
+        self.live: set[Call] = set()
+        self.places = 0
+        self.is_draining = False
+        self._all_gone: anyio.Event | None = None
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Count one that is being let in, and then served."""
+        self.places += 1
+        try:
+            yield
+        finally:
+            self.places -= 1
+            if not self.places and self._all_gone is not None:
+                self._all_gone.set()
+                self._all_gone = None
+
+    async def wait_idle(self) -> None:
+        """Wait until none is being served."""
+        while self.places:
+            self._all_gone = self._all_gone or anyio.Event()
+            await self._all_gone.wait()
+
+    async def drain(self, drain_s: float) -> None:
+        """Let what is being said end, for `drain_s` at most, then close each with 1012; see `AudioConnector.drain`."""
+        self.is_draining = True
+        with anyio.move_on_after(drain_s):
+            async with anyio.create_task_group() as retiring:
+                for one in self.live:
+                    retiring.start_soon(_retire, one)
+        for one in list(self.live):
+            one.close(SERVICE_RESTART, "server stops", by="server")
+
+
+async def _retire(one: Call) -> None:
+    """Let what is being said end, then close, because the server stops."""
+    await one.waits.wait(heard(one))
+    one.close(SERVICE_RESTART, "server stops", by="server")
