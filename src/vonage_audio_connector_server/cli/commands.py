@@ -24,9 +24,9 @@ from .options import (
     server_tls,
     shared_secret,
 )
-from .target import load_target
+from .target import load_target, served
 
-FAILED, USAGE = 1, 2
+FAILED, USAGE, INTERRUPTED = 1, 2, 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -142,7 +142,7 @@ def simulate(
 @app.command()
 def serve(
     target: Annotated[
-        str, typer.Argument(metavar="MODULE:ON_CONNECT", help="The function, as bot:on_connect or bot.py:on_connect.")
+        str, typer.Argument(metavar="MODULE:NAME", help="on_connect, or an ASGI app: bot:on_connect or bot.py:app.")
     ],
     host: Annotated[str, typer.Option(help="The name or address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on; 0 takes a free one.")] = 8765,
@@ -169,7 +169,7 @@ def serve(
         float, typer.Option("--drain", metavar="S", min=0, help="How long answers may go on after Ctrl-C or SIGTERM.")
     ] = 10.0,
 ) -> None:
-    """Run a server that calls your function with a Client for every connection, until Ctrl-C."""
+    """Run a server until Ctrl-C: of your on_connect function, or of an ASGI app that has connectors in it."""
     from ..config import AudioConnectorServerConfig
     from ..video import Video
 
@@ -179,7 +179,7 @@ def serve(
             host=host,
             port=port,
             ssl=server_tls(certfile, keyfile),
-            on_connect=load_target(target),
+            **served(load_target(target)),
             authorize=shared_secret(secret_parameter),
             max_connections=max_connections,
             ws=ws,
@@ -189,6 +189,8 @@ def serve(
         _refuse(exc, FAILED)
     except (AudioConnectorError, OSError) as exc:
         _refuse(exc)
+    except KeyboardInterrupt:  # a second Ctrl-C, while calls were waited for
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _refuse(error: Exception, code: int = USAGE) -> NoReturn:

@@ -1,4 +1,4 @@
-"""Finding the function that a command names: `module:function`, or `path/to/file.py:function`."""
+"""Finding what a command names: `module:function`, or `path/to/file.py:function`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import AudioConnectorError
+from ..signatures import takes
 
 
 class CommandError(AudioConnectorError, ValueError):
@@ -25,12 +26,17 @@ def load_target(target: str) -> Any:
     """
     source, colon, name = target.rpartition(":")  # the last colon: a Windows path has one of its own
     if not colon or not source or not name:
-        raise CommandError(f"{target!r} names no function: write it as module:on_connect or file.py:on_connect")
+        raise CommandError(f"{target!r} names nothing: write it as module:on_connect or file.py:app")
     module = _import(source)
     try:
         return attrgetter(name)(module)
     except AttributeError as exc:
         raise CommandError(f"{source} has no {name!r}") from exc
+
+
+def served(target: object) -> dict[str, Any]:
+    """The setting of a server that a target is: `app` if it takes what ASGI applications do, else `on_connect`."""
+    return {"app" if takes(target, "scope", "receive", "send") else "on_connect": target}
 
 
 def _import(source: str) -> ModuleType:
