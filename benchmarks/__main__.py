@@ -25,7 +25,7 @@ console = Console()
 Step = tuple[str, Peer, int, str, Callable[[], rows.Figures]]
 
 QUICK = rows.Settings(rounds=1, warmup_s=1.0, window_s=2.0, play_s=6.0)
-QUICK_PEERS = "ours,ours-uvloop,reference"
+QUICK_PEERS = "ours,ours-waiting,reference,reference-waiting"
 CPU_OF_A_CAPACITY_GUESS = 0.8
 FIRST_GUESS = 200
 
@@ -110,7 +110,7 @@ def _entry(row: str, peer: Peer, number: int, step: Callable[[], rows.Figures]) 
 
 
 def _steps(row: str, results: Results, peers: list[Peer], settings: rows.Settings) -> Iterator[Step]:
-    able = [peer for peer in peers if row not in peer.cannot]
+    able = [peer for peer in peers if peer.reason_against(row) is None]
     several: dict[str, Callable[[Peer, rows.Settings], rows.Figures]] = {
         "in": rows.measure_in,
         "echo": rows.measure_echo,

@@ -20,7 +20,7 @@ ROWS = MappingProxyType(
 )
 LETTERS = MappingProxyType(dict(zip("abcdefgh", ROWS, strict=True)))
 
-_NOT_ASKED = "is not asked, to save time"
+_NOT_ASKED = "not asked, to save time"
 _NO_QUEUE = "has neither a queue nor pacing: its users write that themselves"
 
 
@@ -38,6 +38,10 @@ class Peer:
         most_streams: with more than these it collapses; it gets no more, and the tables say so.
         most_connections: the same for connections that say nothing.
         traced: its memory is measured with tracemalloc, too.
+        only: the rows that it is asked for; all, where it is empty.
+        base: the peer that its cost is compared with.
+        tls: the load connects over TLS.
+        json: the load sends audio as base64 in JSON texts.
     """
 
     name: str
@@ -49,6 +53,14 @@ class Peer:
     most_streams: int | None = None
     most_connections: int | None = None
     traced: bool = False
+    only: tuple[str, ...] = ()
+    base: str = "reference"
+    tls: bool = False
+    json: bool = False
+
+    def reason_against(self, row: str) -> str | None:
+        """Why it isn't measured in a row; None where it is."""
+        return _NOT_ASKED if self.only and row not in self.only else self.cannot.get(row)
 
     def streams(self, wanted: int) -> int:
         """How many streams it gets where `wanted` are meant."""
@@ -59,29 +71,89 @@ class Peer:
         return min(wanted, self.most_connections or wanted)
 
 
+_IN_AND_ECHO = ("in", "echo")
+
 PEERS = (
     Peer(
         name="ours",
-        title="this library, asyncio",
+        title="this library, as installed: asyncio, a lone `on_message`",
         environment="ours",
         module="ours",
-        variant="asyncio,auto",
         traced=True,
+    ),
+    Peer(
+        name="ours-waiting",
+        title="the same, a handler that waits",
+        environment="ours",
+        module="ours",
+        variant="listen=waiting",
+        only=_IN_AND_ECHO,
+        base="reference-waiting",
+    ),
+    Peer(
+        name="ours-on-audio",
+        title="the same, `on_audio`",
+        environment="ours",
+        module="ours",
+        variant="listen=on_audio",
+        only=_IN_AND_ECHO,
+    ),
+    Peer(
+        name="ours-for",
+        title="the same, `async for`",
+        environment="ours",
+        module="ours",
+        variant="listen=for",
+        only=_IN_AND_ECHO,
+    ),
+    Peer(
+        name="ours-json",
+        title="the same, audio as JSON",
+        environment="ours",
+        module="ours",
+        variant="audio=json",
+        only=_IN_AND_ECHO,
+        json=True,
+    ),
+    Peer(
+        name="ours-tls",
+        title="the same, under TLS",
+        environment="ours",
+        module="ours",
+        only=("in", "echo", "memory"),
+        base="reference-tls",
+        tls=True,
+    ),
+    Peer(
+        name="ours-fastapi",
+        title="mounted in FastAPI, our class",
+        environment="ours",
+        module="ours",
+        variant="serve=fastapi",
+        only=_IN_AND_ECHO,
     ),
     Peer(
         name="ours-uvloop",
         title="this library, uvloop",
         environment="ours",
         module="ours",
-        variant="uvloop,auto",
+        variant="loop=uvloop",
     ),
     Peer(
-        name="ours-websockets",
-        title="this library on uvicorn alone, asyncio",
+        name="ours-uvicorn",
+        title="mounted in FastAPI, plain uvicorn",
         environment="ours",
         module="ours",
-        variant="asyncio,websockets-sansio",
-        cannot={"barge-in": _NOT_ASKED, "growth": _NOT_ASKED, "churn": _NOT_ASKED},
+        variant="serve=uvicorn",
+        only=_IN_AND_ECHO,
+        base="asgi",
+    ),
+    Peer(
+        name="asgi",
+        title="a bare ASGI application, plain uvicorn",
+        environment="ours",
+        module="asgi",
+        only=_IN_AND_ECHO,
     ),
     Peer(
         name="reference",
@@ -89,6 +161,22 @@ PEERS = (
         environment="reference",
         module="reference",
         traced=True,
+    ),
+    Peer(
+        name="reference-waiting",
+        title="the same, a handler that waits",
+        environment="reference",
+        module="reference",
+        variant="listen=waiting",
+        only=_IN_AND_ECHO,
+    ),
+    Peer(
+        name="reference-tls",
+        title="the same, under TLS",
+        environment="reference",
+        module="reference",
+        only=("in", "echo", "memory"),
+        tls=True,
     ),
     Peer(
         name="pipecat",

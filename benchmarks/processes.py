@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import json
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -136,7 +140,8 @@ class ServerProcess(Child):
     def __init__(self, peer: Peer, role: str, environment: dict[str, str] | None = None) -> None:
         self.port = _free_port()
         command = [str(python(peer.environment)), "-m", f"benchmarks.servers.{peer.module}", role, str(self.port)]
-        super().__init__([*command, peer.variant], CORES and CORES[0], environment or {})
+        more = {"BENCHMARK_TLS": str(certificate())} if peer.tls else {}
+        super().__init__([*command, peer.variant], CORES and CORES[0], (environment or {}) | more)
         try:
             self.about = self.read(READY_TIMEOUT_S)
         except BaseException:
@@ -166,6 +171,18 @@ class LoadProcess(Child):
 
     def __enter__(self) -> LoadProcess:
         return self
+
+
+@functools.cache
+def certificate() -> Path:
+    """Key and certificate of a server, made for this run."""
+    import trustme
+
+    folder = Path(tempfile.mkdtemp(prefix="benchmark-tls-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = folder / "server.pem"
+    trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(str(path))
+    return path
 
 
 def _free_port() -> int:

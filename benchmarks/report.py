@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from .judge import Spread
-from .peers import LETTERS, ROWS, Peer
+from .peers import LETTERS, PEERS, ROWS, Peer
 from .results import Results
 from .rows import GROWTH_STREAMS, MOST_WAITED
 from .targets import TARGETS
 
 Cell = Callable[[Results, str], str]
-BASE = "reference"
+BASES = {peer.name: peer.base for peer in PEERS}
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -46,10 +46,11 @@ def worst_of(row: str, name: str, digits: int = 0) -> Cell:
 
 
 def ratio_of(row: str, name: str) -> Cell:
-    """The ratio to the reference SDK."""
+    """The ratio to the peer that it is compared with: the reference SDK in the same variant, or a bare application."""
 
     def cell(results: Results, peer: str) -> str:
-        ratio = 1.0 if peer == BASE and results.values(row, peer, name) else results.ratio(row, peer, BASE, name)
+        base = BASES[peer]
+        ratio = 1.0 if peer == base and results.values(row, peer, name) else results.ratio(row, peer, base, name)
         return number(ratio, 2)
 
     return cell
@@ -72,14 +73,14 @@ COLUMNS: dict[str, list[tuple[str, Cell]]] = {
     "in": [
         ("streams", spread_of("in", "streams", 0)),
         ("µs a message", spread_of("in", "us_a_message")),
-        ("of the reference", ratio_of("in", "us_a_message")),
+        ("of its base", ratio_of("in", "us_a_message")),
         ("of one core, %", spread_of("in", "server_cpu", 0, 100)),
         ("handled in time, %", spread_of("in", "handled", 0, 100)),
     ],
     "echo": [
         ("streams", spread_of("echo", "streams", 0)),
         ("µs a message and its echo", spread_of("echo", "us_a_message")),
-        ("of the reference", ratio_of("echo", "us_a_message")),
+        ("of its base", ratio_of("echo", "us_a_message")),
         ("p50, ms", spread_of("echo", "echo_p50_ms", 2)),
         ("p99, ms", spread_of("echo", "echo_p99_ms", 2)),
         ("of one core, %", spread_of("echo", "server_cpu", 0, 100)),
@@ -87,7 +88,7 @@ COLUMNS: dict[str, list[tuple[str, Cell]]] = {
     "play": [
         ("streams", spread_of("play", "streams", 0)),
         ("µs a frame", spread_of("play", "us_a_frame")),
-        ("of the reference", ratio_of("play", "us_a_frame")),
+        ("of its base", ratio_of("play", "us_a_frame")),
         ("gaps heard, worst round", worst_of("play", "gaps")),
         ("frames missing, worst round", worst_of("play", "missing")),
         ("furthest ahead, ms", worst_of("play", "ahead_max_ms")),
@@ -96,7 +97,7 @@ COLUMNS: dict[str, list[tuple[str, Cell]]] = {
     ],
     "capacity": [
         ("duplex streams on one core", capacity_of),
-        ("of the reference", ratio_of("capacity", "streams")),
+        ("of its base", ratio_of("capacity", "streams")),
     ],
     "barge-in": [
         ("streams beside", spread_of("barge-in", "streams", 0)),
@@ -110,7 +111,7 @@ COLUMNS: dict[str, list[tuple[str, Cell]]] = {
     "memory": [
         ("connections", spread_of("memory", "connections", 0)),
         ("resident, kB each", spread_of("memory", "rss_kb")),
-        ("of the reference", ratio_of("memory", "rss_kb")),
+        ("of its base", ratio_of("memory", "rss_kb")),
         ("allocated by Python, kB each", spread_of("memory", "traced_kb")),
     ],
     "growth": [(f"{streams:,} streams, µs", growth_of(streams)) for streams in GROWTH_STREAMS],
@@ -193,8 +194,8 @@ def _remarks(results: Results, peers: Sequence[Peer], row: str, absent: dict[str
     for peer in peers:
         if peer.environment in absent:
             lines.append(f"- {peer.title}: absent, its environment could not be built: {absent[peer.environment]}")
-        elif row in peer.cannot:
-            lines.append(f"- {peer.title}: {peer.cannot[row]}.")
+        elif (reason := peer.reason_against(row)) is not None:
+            lines.append(f"- {peer.title}: {reason}.")
         lines += [f"- {peer.title}: {problem}" for problem in results.problems(row, peer.name)]
         waited = results.values(row, peer.name, "waited")
         disturbed = sum(share > MOST_WAITED for share in waited.values())

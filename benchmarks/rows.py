@@ -176,6 +176,8 @@ def _steady(peer: Peer, settings: Settings, role: Any, streams: int, frames_a_se
             frames_a_second=frames_a_second,
             warmup_s=settings.warmup_s,
             window_s=settings.window_s,
+            tls=peer.tls,
+            json=peer.json,
         )
         with LoadProcess(plan) as load:
             _all_connected(load)
@@ -229,10 +231,12 @@ def _probe(peer: Peer, settings: Settings, streams: int) -> Figures:
 def _idle_bytes(peer: Peer, settings: Settings, environment: dict[str, str]) -> Figures:
     connections = peer.connections(settings.idle)
     with ServerProcess(peer, "in", environment) as server:
-        first = Plan(kind="idle", port=server.port, streams=20)  # what is made once is no cost of a connection
+        first = Plan(
+            kind="idle", port=server.port, streams=20, tls=peer.tls
+        )  # what is made once is no cost of a connection
         with LoadProcess(first):
             before = server.used(collect=True)
-            plan = Plan(kind="idle", port=server.port, streams=connections, opens_a_second=500.0)
+            plan = Plan(kind="idle", port=server.port, streams=connections, opens_a_second=500.0, tls=peer.tls)
             with LoadProcess(plan) as load:
                 _all_connected(load)
                 time.sleep(1.0)

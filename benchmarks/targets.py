@@ -67,19 +67,28 @@ def _growth(peer: str) -> Callable[[Results], float | None]:
     return number
 
 
+def _cost(row: str, peer: str, other: str) -> Callable[[Results], float | None]:
+    return _ratio(row, peer, other, "us_a_message")
+
+
 TARGETS = (
-    Target("in, of the reference's cost", _ratio("in", "ours", "reference", "us_a_message"), "≤", 0.42),
-    Target("echo, of the reference's cost", _ratio("echo", "ours", "reference", "us_a_message"), "≤", 0.55),
-    Target(
-        "in with uvloop, of the reference's cost", _ratio("in", "ours-uvloop", "reference", "us_a_message"), "≤", 0.33
-    ),
-    Target(
-        "echo with uvloop, of the reference's cost",
-        _ratio("echo", "ours-uvloop", "reference", "us_a_message"),
-        "≤",
-        0.48,
-    ),
-    Target("play, of the reference's cost per frame", _ratio("play", "ours", "reference", "us_a_frame"), "≤", 0.85),
+    Target("in, of the reference's cost", _cost("in", "ours", "reference"), "≤", 0.31),
+    Target("echo, of the reference's cost", _cost("echo", "ours", "reference"), "≤", 0.40),
+    Target("on_audio in, of on_message", _cost("in", "ours-on-audio", "ours"), "≤", 1.1),
+    Target("on_audio echo, of on_message", _cost("echo", "ours-on-audio", "ours"), "≤", 1.1),
+    Target("async for in, of on_message", _cost("in", "ours-for", "ours"), "≤", 1.1),
+    Target("async for echo, of on_message", _cost("echo", "ours-for", "ours"), "≤", 1.1),
+    Target("waiting in, of the reference's", _cost("in", "ours-waiting", "reference-waiting"), "≤", 0.58),
+    Target("waiting echo, of the reference's", _cost("echo", "ours-waiting", "reference-waiting"), "≤", 0.58),
+    Target("TLS in, of the reference's under TLS", _cost("in", "ours-tls", "reference-tls"), "≤", 0.5),
+    Target("TLS echo, of the reference's under TLS", _cost("echo", "ours-tls", "reference-tls"), "≤", 0.6),
+    Target("mounted in FastAPI in, of alone", _cost("in", "ours-fastapi", "ours"), "≤", 1.1),
+    Target("mounted in FastAPI echo, of alone", _cost("echo", "ours-fastapi", "ours"), "≤", 1.1),
+    Target("under plain uvicorn in, of a bare application", _cost("in", "ours-uvicorn", "asgi"), "≤", 1.3),
+    Target("under plain uvicorn echo, of a bare application", _cost("echo", "ours-uvicorn", "asgi"), "≤", 1.3),
+    Target("memory, of the reference's", _ratio("memory", "ours", "reference", "rss_kb"), "≤", 1.0),
+    Target("memory under TLS, of the reference's", _ratio("memory", "ours-tls", "reference-tls", "rss_kb"), "≤", 0.2),
+    Target("play, of the reference's cost per frame", _ratio("play", "ours", "reference", "us_a_frame"), "≤", 0.8),
     Target("play, gaps heard in all rounds", _worst("play", "ours", "gaps"), "≤", 0),
     Target("play with uvloop, gaps heard in all rounds", _worst("play", "ours-uvloop", "gaps"), "≤", 0),
     Target(
@@ -89,9 +98,8 @@ TARGETS = (
         LEAD_AND_BATCH_MS + FRAME_MS,
         " ms",
     ),
-    Target("capacity, of the reference's", _ratio("capacity", "ours", "reference", "streams"), "≥", 2),
+    Target("capacity, of the reference's", _ratio("capacity", "ours", "reference", "streams"), "≥", 2.4),
     Target("capacity, of pipecat's", _ratio("capacity", "ours", "pipecat", "streams"), "≥", 5),
-    Target("in, of picows alone", _ratio("in", "ours", "picows", "us_a_message"), "≤", 2),
     Target(
         "barge-in, from the call to the last old frame on the wire, or heard",
         _worst("barge-in", "ours", "last_old_max_ms", "old_left_max_ms"),

@@ -24,6 +24,8 @@ class Plan:
         window_s: judged.
         interrupting: how many streams more there are that interrupt.
         opens_a_second: how fast connections are opened.
+        tls: whether it connects over TLS; the certificate is not looked at.
+        json: whether audio goes as base64 in JSON texts.
         slot_s: how often the load wakes to send; streams that share a slot send together.
     """
 
@@ -36,6 +38,8 @@ class Plan:
     interrupting: int = 0
     opens_a_second: float = 1000.0
     slot_s: float = 0.0001
+    tls: bool = False
+    json: bool = False
 
     def to_json(self) -> str:
         """As an argument of the load's command line."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from array import array
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -60,6 +62,25 @@ class Stream(WSListener):
         if self.transport is not None and not self.lost:
             self.transport.send_close(WSCloseCode.OK)
             self.transport.disconnect()
+
+
+class JSONStream(Stream):
+    """A session whose audio is base64 in JSON texts, both ways."""
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        if frame.msg_type is WSMsgType.TEXT:
+            now_s = time.monotonic()
+            self.take(memoryview(b64decode(json.loads(frame.get_payload_as_utf8_text())["audio"])), now_s)
+        else:
+            super().on_ws_frame(transport, frame)
+
+    def send(self) -> None:
+        if self.transport is not None and not self.lost:
+            payload = bytearray(FRAME_BYTES)
+            HEAD.pack_into(payload, 0, self.number, self.sequence, time.monotonic())
+            self.sequence += 1
+            text = b'{"audio":"%s"}' % b64encode(payload)
+            self.transport.send(WSMsgType.TEXT, bytearray(text))
 
 
 class Interrupting(Stream):

@@ -5,10 +5,12 @@ A line on standard input asks; its end, for instance because the runner is gone,
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
 import resource
+import ssl
 import sys
 import threading
 import time
@@ -24,6 +26,28 @@ COUNTS = {"received": 0, "connected": 0}
 def arguments() -> tuple[str, int, str]:
     """Role, port and variant, from the command line."""
     return sys.argv[1], int(sys.argv[2]), (sys.argv[3] if len(sys.argv) > 3 else "")
+
+
+def options(variant: str) -> dict[str, str]:
+    """A variant that is a list of `name=value`, with commas."""
+    return dict(entry.split("=") for entry in variant.split(",") if entry)
+
+
+def tls() -> ssl.SSLContext | None:
+    """The server's side of TLS, where the peer is measured under it."""
+    certificate = os.environ.get("BENCHMARK_TLS")
+    if not certificate:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    return context
+
+
+async def wait_a_little() -> None:
+    """What every bot's handler does: it waits for another task, as for a queue, a model or a socket."""
+    done = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(done.set_result, None)
+    await done
 
 
 def ready(detail: str = "") -> None:

@@ -1,4 +1,4 @@
-"""This library, as its quickstart shows it."""
+"""This library, as its quickstart shows it; in variants, as its users write and install it."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import asyncio
 import time
 from typing import Any
 
-from vonage_audio_connector_server import AudioConnectorServerConfig, Client, Video
+from vonage_audio_connector_server import AudioConnector, AudioConnectorServerConfig, Client, Video
 
 from ..frames import PLAY_S, Answers, answer, interrupts
-from .control import COUNTS, arguments, ready
+from .control import COUNTS, arguments, options, ready, tls, wait_a_little
 
 role, port, variant = arguments()
-loop_name, _, ws = variant.partition(",")
+OPTIONS = options(variant)
+LISTEN = OPTIONS.get("listen", "on_message")
+SERVE = OPTIONS.get("serve", "alone")
 ANSWER = answer(PLAY_S)
 ANSWERS = Answers()
 
@@ -25,6 +27,16 @@ async def on_connect(client: Client) -> None:
         COUNTS["received"] += 1
 
     async def echo(message: bytes | str) -> None:
+        COUNTS["received"] += 1
+        if isinstance(message, bytes):
+            await client.send_audio_buffer(message)
+
+    async def waiting_count(message: bytes | str) -> None:
+        await wait_a_little()
+        COUNTS["received"] += 1
+
+    async def waiting_echo(message: bytes | str) -> None:
+        await wait_a_little()
         COUNTS["received"] += 1
         if isinstance(message, bytes):
             await client.send_audio_buffer(message)
@@ -47,21 +59,61 @@ async def on_connect(client: Client) -> None:
             await client.send_audio_buffer(ANSWERS.after(generation, flushed_s))
 
     COUNTS["connected"] += 1
-    client.set_handler(on_message={"in": count, "echo": echo, "play": play, "barge-in": barge_in}[role])
+    handlers: dict[str, Any] = {"in": count, "echo": echo, "play": play, "barge-in": barge_in}
+    if LISTEN == "waiting":
+        handlers = {"in": waiting_count, "echo": waiting_echo}
+    if LISTEN == "for":
+        async for message in client:
+            COUNTS["received"] += 1
+            if role == "echo" and isinstance(message, bytes):
+                await client.send_audio_buffer(message)
+    elif LISTEN == "on_audio":
+        client.set_handler(on_audio=handlers[role])
+    else:
+        client.set_handler(on_message=handlers[role])
+
+
+def in_fastapi() -> Any:
+    """The connector mounted, as in the guide."""
+    from fastapi import FastAPI
+
+    app = FastAPI()
+    app.mount("/", AudioConnector(on_connect))
+    return app
 
 
 async def main() -> None:
-    options: Any = {"ws": ws}  # a word of the command line, which the configuration checks
-    config = AudioConnectorServerConfig(host="127.0.0.1", port=port, on_connect=on_connect, **options)
+    more: Any = {"app": in_fastapi()} if SERVE == "fastapi" else {"on_connect": on_connect}
+    if OPTIONS.get("audio") == "json":
+        more["audio_transport"] = "json"
+    config = AudioConnectorServerConfig(host="127.0.0.1", port=port, ssl=tls(), **more)
     async with await Video().start_audio_connector_server(config):
-        loop = type(asyncio.get_running_loop()).__module__.partition(".")[0]
-        ready(f"{loop}, {ws}")
+        ready(loop_name())
         await asyncio.Event().wait()
 
 
-if loop_name == "uvloop":
+async def main_of_uvicorn() -> None:
+    """Plain uvicorn, with its own class for WebSockets."""
+    import uvicorn
+
+    server = uvicorn.Server(
+        uvicorn.Config(in_fastapi(), host="127.0.0.1", port=port, log_level="error", ws="websockets-sansio")
+    )
+    serving = asyncio.create_task(server.serve())
+    while not server.started:  # noqa: ASYNC110 - it tells nobody
+        await asyncio.sleep(0.01)
+    ready(f"{loop_name()}, websockets-sansio")
+    await serving
+
+
+def loop_name() -> str:
+    return type(asyncio.get_running_loop()).__module__.partition(".")[0]
+
+
+program = main_of_uvicorn() if SERVE == "uvicorn" else main()
+if OPTIONS.get("loop") == "uvloop":
     import uvloop
 
-    uvloop.run(main())
+    uvloop.run(program)
 else:
-    asyncio.run(main())
+    asyncio.run(program)

@@ -11,9 +11,10 @@ from audio_connector_sdk.vonage_video import Video
 from audio_connector_sdk.vonage_video.models.audio_connector import AudioConnectorServerConfig
 
 from ..frames import PLAY_S, Answers, answer, interrupts
-from .control import COUNTS, arguments, ready
+from .control import COUNTS, arguments, options, ready, tls, wait_a_little
 
-role, port, _ = arguments()
+role, port, variant = arguments()
+WAITS = options(variant).get("listen") == "waiting"
 ANSWER = answer(PLAY_S)
 ANSWERS = Answers()
 logging.getLogger().setLevel(logging.ERROR)
@@ -24,9 +25,13 @@ async def on_connect(client: Any) -> None:
     answered = False
 
     async def count(message: bytes | str) -> None:
+        if WAITS:
+            await wait_a_little()
         COUNTS["received"] += 1
 
     async def echo(message: bytes | str) -> None:
+        if WAITS:
+            await wait_a_little()
         COUNTS["received"] += 1
         if isinstance(message, bytes):
             await client.send_audio_buffer(message)
@@ -53,7 +58,7 @@ async def on_connect(client: Any) -> None:
 
 
 async def main() -> None:
-    config = AudioConnectorServerConfig(host="127.0.0.1", port=port, on_connect=on_connect)
+    config = AudioConnectorServerConfig(host="127.0.0.1", port=port, ssl=tls(), on_connect=on_connect)
     await Video().start_audio_connector_server(config)
     ready("asyncio, websockets")
     await asyncio.Event().wait()

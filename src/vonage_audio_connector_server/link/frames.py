@@ -17,6 +17,7 @@ import codecs
 import logging
 import os
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
 import websockets.frames
@@ -65,6 +66,8 @@ class FrameProtocol(asyncio.Protocol):
         self._max_message_bytes = max_message_bytes
         self._websocket = make_protocol(max_message_bytes)
         self._receiver: Receiver | None = None  # while the connection is open
+        self._audio_received: Callable[[bytes], None]  # of it
+        self._lane_bytes = -1  # the longest message that takes the short way
         self._has_part = False  # of a frame
         self._part = b""  # the beginning of a frame
         self._left_bytes = 0  # of a large frame, whose beginning websockets has
@@ -77,29 +80,38 @@ class FrameProtocol(asyncio.Protocol):
     # Reading
 
     def data_received(self, data: bytes) -> None:
+        """The event loop's transport has read it, and so the loop has turned."""
+        self._turn.began_s = time.monotonic()
+        self.receive(data)
+
+    def receive(self, data: bytes) -> None:
         """Take what came, however it is cut: messages that are whole are dealt with, part of one is kept."""
-        turn = self._turn
-        if not turn.is_reading:  # the event loop's transport has read it, and so the loop has turned
-            turn.began_s = time.monotonic()
         if self._has_part:
             data = self._join(data)
         at, end = 0, len(data)
         while at < end:
             # Whole, masked, unfragmented messages of 126 to 65,535 bytes: every frame of audio is one.
-            while end - at >= 134 and data[at + 1] == MASKED_16 and self._fragments is None:
+            if end - at >= 134 and data[at] == BINARY and data[at + 1] == MASKED_16:
                 stop = at + 8 + (data[at + 2] << 8 | data[at + 3])
-                receiver = self._receiver
-                if stop > end or receiver is None or stop - at - 8 > self._max_message_bytes:
-                    break
-                if data[at] == BINARY:
-                    receiver.audio_received(apply_mask(data[at + 8 : stop], data[at + 4 : at + 8]))
-                elif data[at] == TEXT:
-                    self._text_received(apply_mask(data[at + 8 : stop], data[at + 4 : at + 8]))
-                else:
-                    break
-                at = stop
-            if at < end:
-                at = self._receive_other(data, at, end)
+                if stop <= end and stop - at - 8 <= self._lane_bytes:
+                    self._audio_received(apply_mask(data[at + 8 : stop], data[at + 4 : at + 8]))
+                    at = stop
+                    continue
+            at = self._receive_other(data, at, end)
+
+    def _give_to(self, receiver: Receiver | None) -> None:
+        """Messages go to it from now on; None: the connection is not open."""
+        self._receiver = receiver
+        if receiver is not None:
+            self._audio_received = receiver.audio_received
+        elif hasattr(self, "_audio_received"):
+            del self._audio_received
+        self._set_lane()
+
+    def _set_lane(self) -> None:
+        """Say how long a message may be that takes the short way: none may while another one is in fragments."""
+        is_closed = self._receiver is None or self._fragments is not None
+        self._lane_bytes = -1 if is_closed else self._max_message_bytes
 
     def _join(self, data: bytes) -> bytes:
         """Put what came behind the part of a frame that is there; returns what is still to be dealt with."""
@@ -118,9 +130,13 @@ class FrameProtocol(asyncio.Protocol):
             self._receive_closed(data[at:])
             return end
         stop = _frame_end(data, at, end)
+        if stop <= end and data[at] == TEXT and data[at + 1] == MASKED_16 and stop - at - 8 <= self._lane_bytes:
+            self._text_received(apply_mask(data[at + 8 : stop], data[at + 4 : at + 8]))
+            return stop
         if data[at] == CLOSE and self._fragments is not None:
             # It may come in the middle of a message (RFC 6455 §5.4), which websockets refuses: so that begins anew.
             self._fragments = self._decoder = None
+            self._set_lane()
             self._websocket = make_protocol(self._max_message_bytes, state=OPEN)
         if stop <= end:
             self._give(data[at:stop])
@@ -161,6 +177,7 @@ class FrameProtocol(asyncio.Protocol):
             if opcode is not Opcode.CONT:
                 self._fragments = []
                 self._decoder = _utf8_decoder() if opcode is Opcode.TEXT else None
+                self._set_lane()
             self._fragment_received(data, is_last=frame.fin)
 
     def _fragment_received(self, data: bytes, *, is_last: bool) -> None:
@@ -173,6 +190,7 @@ class FrameProtocol(asyncio.Protocol):
             return
         if is_last:
             self._fragments = self._decoder = None
+            self._set_lane()
             assert self._receiver is not None
             if decoder is None:
                 self._receiver.audio_received(b"".join(fragments))

@@ -51,7 +51,7 @@ _HAS_EPOLL = hasattr(select, "epoll")
 class Polled(Protocol):
     """Whose socket is read."""
 
-    def data_received(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         """Take what came. It must not raise."""
 
     def leave_poller(self) -> None:
@@ -125,7 +125,7 @@ class Poller:
                     except OSError:
                         data = b""
                     if data:
-                        one.data_received(data)
+                        one.receive(data)
                     else:
                         one.leave_poller()
                 if not count % AT_ONCE and turn.pumps:

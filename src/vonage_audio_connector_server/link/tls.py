@@ -57,6 +57,10 @@ class TLSTransport(asyncio.Protocol, asyncio.Transport):
         self._timer = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._raw.abort)
 
     def data_received(self, data: bytes) -> None:
+        """The event loop's transport has read it."""
+        self.receive(data)
+
+    def receive(self, data: bytes) -> None:
         """Decipher what came, and pass it on."""
         self._incoming.write(data)
         try:

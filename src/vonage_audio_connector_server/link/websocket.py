@@ -119,8 +119,8 @@ class WebSocketProtocol(ApplicationProtocol):
     def start(self, receiver: Receiver, max_message_bytes: int, tasks: object) -> None:
         """See `Link`. From here on sockets are read together, where that can be."""
         self._is_taken = True
-        self._receiver = receiver
         self._max_message_bytes = max_message_bytes
+        self._give_to(receiver)
         self._websocket = make_protocol(max_message_bytes, state=OPEN)
         if self._is_paused:
             self.pause_writing()
@@ -129,6 +129,8 @@ class WebSocketProtocol(ApplicationProtocol):
         fd = transport.fd if isinstance(transport, TLSTransport) else self._fd
         if poller is not None and fd >= 0 and not transport.is_closing():
             transport.pause_reading()
+            if isinstance(transport, TLSTransport):
+                transport.deliver_to(self.receive)
             self._poller, self._polled_fd = poller, fd
             poller.add(fd, polled)
 
@@ -192,7 +194,7 @@ class WebSocketProtocol(ApplicationProtocol):
     # The beginning
 
     def _open(self) -> None:
-        self._receiver = self
+        self._give_to(self)
         self._websocket = make_protocol(self._max_message_bytes, state=OPEN)  # without what the request needed
         own = self._transport.get_extra_info("socket")
         if own is not None:
@@ -245,7 +247,8 @@ class WebSocketProtocol(ApplicationProtocol):
         if self._is_ended:
             return
         self._is_ended = True
-        receiver, self._receiver = self._receiver, None
+        receiver = self._receiver
+        self._give_to(None)
         self.leave_poller()
         self._resume_reading()
         self._set_timer(self.close_timeout, self._transport.abort)
