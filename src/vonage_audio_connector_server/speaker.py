@@ -18,7 +18,7 @@ from .call.questions import has_room, heard, written
 from .call.waits import Question
 from .config import check_lead_s, check_rewind_s
 from .core.frame_format import named_format
-from .core.framing import FILE_HEADS, as_pcm
+from .core.framing import FILE_BYTES, as_pcm
 from .core.pacing import MAX_LEAD_S, MIN_LEAD_S
 from .core.wire import encode_packet, notify_command
 from .errors import AudioConnectorClosedError, AudioConnectorError
@@ -104,8 +104,10 @@ class Speaker:
         """
         call, output = self._call, self._output
         try:
-            if type(audio_data) is bytes and not len(audio_data) & 1 and not audio_data.startswith(FILE_HEADS):
-                pcm = audio_data
+            # A whole frame that doesn't begin like a file, as all live audio does; `as_pcm` looks closer.
+            is_frame = type(audio_data) is bytes and len(audio_data) == self._out.frame_bytes > 0
+            if is_frame and audio_data[0] not in FILE_BYTES:  # type: ignore[index]
+                pcm: bytes = audio_data  # type: ignore[assignment]
             else:
                 pcm = as_pcm(audio_data)
             if get_ident() != self._thread_id:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vonage_audio_connector_server.core.outbound import Outbound
 from vonage_audio_connector_server.core.pacing import MAX_LEAD_S, MIN_LEAD_S, Pacer
 
 START_S = 86_400.25  # a monotonic clock that runs since a day
@@ -115,7 +116,7 @@ def test_reset_makes_the_next_frame_due_at_once() -> None:
 def test_a_longer_lead_is_due_now_and_keeps_the_position() -> None:
     pacer = Pacer(16_000, 0.2)
     pacer.sent(4_800, START_S)
-    pacer.lead_s = 2.0
+    pacer.set_lead(2.0)
     assert pacer.position_s == START_S + 0.3
     assert pacer.budget_samples(START_S) == pytest.approx((2.0 + 0.1 - 0.3) * 16_000, abs=1)
 
@@ -123,7 +124,7 @@ def test_a_longer_lead_is_due_now_and_keeps_the_position() -> None:
 def test_a_shorter_lead_waits_and_keeps_the_position() -> None:
     pacer = Pacer(16_000, 2.0)
     pacer.sent(33_600, START_S)
-    pacer.lead_s = 0.2
+    pacer.set_lead(0.2)
     assert pacer.position_s == START_S + 2.1
     assert pacer.due_s == pytest.approx(START_S + 1.9)
     assert pacer.budget_samples(START_S + 1.8) == 0
@@ -136,7 +137,7 @@ def test_a_shorter_lead_waits_and_keeps_the_position() -> None:
 def test_batch_is_short_where_the_lead_is(lead_s: float, batch_s: float) -> None:
     assert Pacer(16_000, lead_s).batch_s == batch_s
     changed = Pacer(16_000)
-    changed.lead_s = lead_s
+    changed.set_lead(lead_s)
     assert changed.batch_s == batch_s
 
 
@@ -204,30 +205,47 @@ def test_what_is_taken_back_did_not_go_out() -> None:
 # A live source
 
 
+def live(out: Outbound, now_s: float) -> bool:
+    """Send one frame of a live source, if it may be sent now."""
+    out.has_more = False
+    is_sent = out.push_live(bytes(out.frame_bytes), now_s) is not None
+    out.outbox.clear()
+    return is_sent
+
+
+def outbound(rate_hz: int, lead_s: float) -> Outbound:
+    out = Outbound(START_S, rate_hz, lead_s)
+    out.know_format()
+    return out
+
+
 def test_a_live_frame_counts_as_one_that_is_sent() -> None:
-    pacer = Pacer(8_000)
-    assert pacer.live(160, START_S) == -math.inf
+    out = outbound(8_000, 0.2)
+    pacer = out.pacer
+    assert live(out, START_S)
     assert (pacer.total_samples, pacer.unwritten_samples) == (160, 160)
     assert pacer.position_s == START_S + 0.02
-    assert pacer.written(START_S) == 0.0
-    assert pacer.live(160, START_S + 0.015) == pytest.approx(0.005)
+    out.written(START_S)
+    assert pacer.unwritten_samples == 0
+    assert live(out, START_S + 0.015)
     assert pacer.position_s == pytest.approx(START_S + 0.04)
-    pacer.written(START_S + 0.015)
-    assert pacer.live(160, START_S + 0.09) == pytest.approx(-0.05)  # dry
+    out.written(START_S + 0.015)
+    assert live(out, START_S + 0.09)  # dry
     assert pacer.position_s == pytest.approx(START_S + 0.11)
 
 
 def test_a_live_frame_waits_for_those_before_it_and_for_its_time() -> None:
-    pacer = Pacer(8_000, 0.04)
+    out = outbound(8_000, 0.04)
+    pacer = out.pacer
     pacer.sent(320, START_S)
-    assert pacer.live(160, START_S) is None  # they are not written
-    pacer.written(START_S)
-    assert pacer.live(160, START_S) == pytest.approx(0.04)
-    pacer.written(START_S)
-    assert pacer.live(160, START_S) is None  # it is not due
+    assert not live(out, START_S)  # they are not written
+    out.written(START_S)
+    assert live(out, START_S)
+    out.written(START_S)
+    assert not live(out, START_S)  # it is not due
     assert (pacer.total_samples, pacer.unwritten_samples) == (480, 0)
     assert pacer.position_s == pytest.approx(START_S + 0.06)
-    assert pacer.live(160, START_S + 0.02) == pytest.approx(0.04)
+    assert live(out, START_S + 0.02)
 
 
 @settings(max_examples=50, deadline=None)
@@ -235,20 +253,20 @@ def test_a_live_frame_waits_for_those_before_it_and_for_its_time() -> None:
 def test_a_live_frame_is_refused_where_none_may_be_sent_and_else_is_sent(
     rate_hz: int, lead_s: float, steps: list[tuple[float, bool]]
 ) -> None:
-    live, general = Pacer(rate_hz, lead_s), Pacer(rate_hz, lead_s)
+    out, general = outbound(rate_hz, lead_s), Pacer(rate_hz, lead_s)
     now_s, samples = START_S, rate_hz // 50
     for after_s, writes in steps:
         now_s += after_s
         may = general.budget_samples(now_s) > 0 and not general.unwritten_samples
-        ahead_s = general.position_s - now_s
-        assert (live.live(samples, now_s) is not None) == may
+        assert live(out, now_s) == may
         if may:
-            dry_s = general.sent(samples, now_s)
-            assert dry_s == pytest.approx(max(0.0, -ahead_s), abs=TINY_S)
+            general.sent(samples, now_s)
         if writes:
-            assert live.written(now_s) == pytest.approx(general.written(now_s), abs=TINY_S)
-        assert live.position_s == pytest.approx(general.position_s, abs=TINY_S)
-        assert (live.total_samples, live.unwritten_samples) == (general.total_samples, general.unwritten_samples)
+            out.written(now_s)
+            general.written(now_s)
+        pacer = out.pacer
+        assert pacer.position_s == pytest.approx(general.position_s, abs=TINY_S)
+        assert (pacer.total_samples, pacer.unwritten_samples) == (general.total_samples, general.unwritten_samples)
 
 
 # What has not reached the peer's machine
@@ -315,7 +333,8 @@ steps = st.lists(
 @settings(max_examples=100, deadline=None)
 @given(steps)
 def test_heard_never_goes_back_and_never_beyond_what_went_out(steps: list[tuple[float, str, int, int]]) -> None:
-    pacer = Pacer(16_000)
+    out = outbound(16_000, 0.2)
+    pacer = out.pacer
     now_s, heard = START_S, 0
     for after_s, step, rate_hz, frames in steps:
         now_s += after_s
@@ -328,8 +347,8 @@ def test_heard_never_goes_back_and_never_beyond_what_went_out(steps: list[tuple[
             assert pacer.heard_samples(now_s) <= pacer.total_samples - samples
             pacer.written(now_s)
         elif step == "live":
-            pacer.live(pacer.rate_hz // 50, now_s)
-            pacer.written(now_s)
+            live(out, now_s)
+            out.written(now_s)
         elif step == "take back":
             total_samples = pacer.total_samples
             pacer.sent(samples, now_s)
@@ -338,6 +357,7 @@ def test_heard_never_goes_back_and_never_beyond_what_went_out(steps: list[tuple[
             pacer.written(now_s)
         elif step == "change":  # of the rate, as the queue does it
             pacer.rate_hz = rate_hz
+            out.know_format()
             pacer.reset(pacer.total_samples)
             assert pacer.heard_samples(now_s) == pacer.total_samples
         now_heard = pacer.heard_samples(now_s)

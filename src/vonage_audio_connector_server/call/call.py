@@ -136,7 +136,11 @@ class Call:
     def audio_received(self, data: bytes) -> None:
         """A binary message came."""
         self.last_in_s = now_s = self.clock()
-        if self.session.audio_received(data):
+        session = self.session
+        if len(data) == session.frame_bytes:  # the usual frame
+            session.frames_in += 1
+            session.bytes_in += len(data)
+        elif session.audio_received(data):
             self._format_known()
         self.dispatcher.dispatch(data, now_s)
 

@@ -6,12 +6,14 @@ Audio goes the way program → framer → outbox → socket. The pacer says when
 
 from __future__ import annotations
 
+import math
+
 from ..models import FRAME_MS, SAMPLE_BYTES
 from .framing import Framer
 from .gaps import MIN_GAP_S, Gaps
 from .ledger import Ledger, Mark
 from .notices import Notices
-from .pacing import MIN_LEAD_S, Pacer
+from .pacing import EPSILON_S, MIN_LEAD_S, Pacer
 
 REMAINDER_WAIT_S = 0.2
 """How long part of a frame waits for the rest where its source is live, that is, not ahead of the listener."""
@@ -19,7 +21,7 @@ REMAINDER_WAIT_S = 0.2
 MAX_REWIND_S = 1.0
 """How far a pause can be rewound: 32 kB a connection at 16 kHz, kept while it speaks."""
 
-_TRIMS_A_SECOND = 2  # and not one for every frame of an echo
+_TRIM_FRAMES = 25  # half a second, and not for every frame of an echo
 
 _AHEAD_S = REMAINDER_WAIT_S / 2  # a source this far ahead of the listener is not live
 _REMAINDER_MARGIN_S = MIN_LEAD_S  # two frames: a remainder that is sent at the moment of its turn is heard too late
@@ -53,7 +55,6 @@ class Outbound:
         self.paused = self.has_more = False
         self._framer = Framer()
         self._history: list[bytes] = []
-        self._history_samples = 0
         self._notices: Notices | None = None  # while there are some
         self._queued_at_s = now_s  # when audio was last queued
         self._audio_since_s = now_s  # since when there is something to send
@@ -70,29 +71,35 @@ class Outbound:
         Returns the mark of it; None where it did nothing, and the general way has to be taken.
         """
         size_bytes = len(pcm)
-        if size_bytes != self.frame_bytes or not size_bytes or self.has_more or self.outbox or self.paused:
+        if size_bytes != self.frame_bytes or self.has_more or self.outbox or not size_bytes:
             return None
         samples = size_bytes // SAMPLE_BYTES
-        ahead_s = self.pacer.live(samples, now_s)
-        if ahead_s is None:
+        pacer = self.pacer
+        anchor_s, before, total_samples, unwritten_samples = pacer.line
+        ahead_s = anchor_s + before / pacer.rate_hz - now_s
+        if unwritten_samples or ahead_s > pacer.lead_s + EPSILON_S:
             return None
+        if ahead_s < 0.0:  # the listener had run dry, and hears it from now on
+            anchor_s, before = now_s, 0
+        pacer.line = (anchor_s, before + samples, total_samples + samples, samples)
         self.outbox.append(pcm)
-        ledger = self.ledger
-        ledger.wire += samples
-        ledger.cut += samples
-        self._queued_at_s = self._audio_since_s = self._sent_at_s = now_s
-        self._history.append(pcm)
-        self._history_samples += samples
-        self._live = ahead_s < _AHEAD_S
+        self._sent_at_s = now_s
         self.frames_out += 1
         self.bytes_out += size_bytes
         if ahead_s <= -MIN_GAP_S or self._ends:
-            self._look_dry(-ahead_s, now_s, self.pacer.total_samples - samples)
-        if self._history_samples * _TRIMS_A_SECOND > self.pacer.rate_hz:
+            self._audio_since_s = now_s
+            self._look_dry(-ahead_s, now_s, total_samples)
+        self._live = ahead_s < _AHEAD_S
+        history = self._history
+        history.append(pcm)
+        if len(history) > _TRIM_FRAMES:
             self._trim_history(now_s)
             self.has_more = not self._live
+        ledger = self.ledger
+        ledger.wire += samples
+        ledger.cut += samples
         start = ledger.taken
-        ledger.taken += samples
+        ledger.taken = start + samples
         return _new_tuple(Mark, (ledger.epoch, start, samples))
 
     def push(self, pcm: bytes, now_s: float, *, end: bool) -> None:
@@ -135,7 +142,7 @@ class Outbound:
         self._notices = None
         self._framer.clear()
         self._ends.clear()
-        self._forget_history()
+        self._history.clear()
         self.pacer.reset(self.ledger.wire)
         self.paused = self.has_more = False
         return heard, dropped, sent
@@ -144,7 +151,7 @@ class Outbound:
         """Go on at another rate, on a new schedule: what has not gone out is cut anew."""
         self._unsend()
         self._recall_notices(self.pacer.total_samples)
-        self._forget_history()
+        self._history.clear()
         self.pacer.rate_hz = rate_hz
         self.pacer.reset(self.pacer.total_samples)
         if self.frame_bytes:
@@ -164,7 +171,7 @@ class Outbound:
         self._back(self.pacer.total_samples - heard_wire, now_s)
         self._repeated = heard_wire - self.pacer.total_samples
         self._recall_notices(heard_wire)
-        self.paused = True
+        self.paused = self.has_more = True
 
     def resume(self, rewind_s: float, now_s: float) -> None:
         """Go on where the pause began, or `rewind_s` before."""
@@ -194,7 +201,7 @@ class Outbound:
         if not self.unheard_s(now_s):
             self._notices = None
             if not self._live:
-                self._forget_history()
+                self._history.clear()
             self.has_more = False
             return None
         self.has_more = self._notices is not None or (not self._live and bool(self._history))
@@ -203,9 +210,14 @@ class Outbound:
 
     def written(self, now_s: float) -> None:
         """All that was in the outbox is on the wire by now."""
-        dry_s = self.pacer.written(now_s)
-        if dry_s:
-            self.gaps.written(dry_s, now_s - self._sent_at_s, now_s)
+        pacer = self.pacer
+        anchor_s, samples, total_samples, unwritten_samples = pacer.line
+        if unwritten_samples:
+            if anchor_s + samples / pacer.rate_hz >= now_s:  # in time, as nearly always
+                pacer.line = (anchor_s, samples, total_samples, 0)
+            else:
+                dry_s = pacer.written(now_s)
+                self.gaps.written(dry_s, now_s - self._sent_at_s, now_s)
 
     # What is known
 
@@ -268,8 +280,7 @@ class Outbound:
         if dry_s >= MIN_GAP_S or self._ends:
             self._look_dry(dry_s, now_s, total_samples)
         self._sent_at_s = now_s
-        self._history_samples += samples
-        if self._history_samples * _TRIMS_A_SECOND > self.pacer.rate_hz:
+        if len(history) > _TRIM_FRAMES:
             self._trim_history(now_s)
 
     def _look_dry(self, dry_s: float, now_s: float, total_samples: int) -> None:
@@ -292,14 +303,9 @@ class Outbound:
             return
         unheard_s = max(self.ahead_s(now_s), self.unheard_s(now_s))  # a blocked socket may hold what is overdue
         keep_samples = (unheard_s + (0.0 if self._live else MAX_REWIND_S)) * self.pacer.rate_hz
-        forgotten = int(self._history_samples - keep_samples) * SAMPLE_BYTES // self.frame_bytes
+        forgotten = len(self._history) - math.ceil(keep_samples * SAMPLE_BYTES / self.frame_bytes)
         if forgotten > 0:
             del self._history[:forgotten]
-            self._history_samples -= forgotten * self.frame_bytes // SAMPLE_BYTES
-
-    def _forget_history(self) -> None:
-        self._history.clear()
-        self._history_samples = 0
 
     def _unsend(self) -> None:
         """Put audio that the socket has not accepted back in front of the queue; texts stay in the outbox."""
@@ -314,7 +320,7 @@ class Outbound:
         for frame in reversed(unsent):
             self._framer.put_back(frame)
             if self._history:
-                self._history_samples -= len(self._history.pop()) // SAMPLE_BYTES
+                self._history.pop()
         self.has_more = True
 
     def _back(self, samples: int, now_s: float) -> None:
@@ -325,5 +331,4 @@ class Outbound:
             frame = self._history.pop()
             self._framer.put_back(frame)
             back += len(frame) // SAMPLE_BYTES
-        self._history_samples -= back
         self.pacer.reset(self.pacer.total_samples - back)

@@ -42,6 +42,8 @@ class Session:
         now_s: the time of the accept.
         assumed_format: the format where neither the peer nor the caller names one.
         lead_s: how far ahead of real time audio is sent.
+        frame_bytes: of the audio format, once that is stated and the transport is settled; -1 before. A message of this
+            size needs no `audio_received`: whoever brings it counts it, because that is done for every frame.
         clear_commands: the texts that tell the router to forget what it has queued.
         transport: how audio travels: as binary messages, as JSON texts, or `auto`, as the first frame of the peer does.
         max_queued_s: how much audio may wait to be sent.
@@ -65,7 +67,7 @@ class Session:
         when_full: WhenFull = "wait",
     ) -> None:
         self.audio_format: AudioFormat | None = None
-        self._frame_bytes = -1  # of the audio format, once it is stated and the transport is settled
+        self.frame_bytes = -1
         self.custom: Mapping[str, Any] = {}
         self.format_due_s = now_s + FORMAT_WAIT_S
         self.frames_in = self.bytes_in = self.texts_in = self.odd_frames_in = 0
@@ -120,10 +122,6 @@ class Session:
 
         Returns whether the format has become known by it, or another one.
         """
-        if len(pcm) == self._frame_bytes:  # the usual frame
-            self.frames_in += 1
-            self.bytes_in += self._frame_bytes
-            return False
         if not self._transport_settled:
             self._transport_settled, self._receives = True, None
         return self._frame_received(pcm)
@@ -268,7 +266,7 @@ class Session:
 
     @lead_s.setter
     def lead_s(self, lead_s: float) -> None:
-        self.out.pacer.lead_s = lead_s
+        self.out.pacer.set_lead(lead_s)
 
     @property
     def queued_s(self) -> float:
@@ -303,7 +301,7 @@ class Session:
                 self._adopt(heard_format)
         if self.audio_format is not None and size_bytes == self.audio_format.frame_bytes:
             if self._format_stated and self._receives is None:
-                self._frame_bytes = size_bytes
+                self.frame_bytes = size_bytes
         else:
             self.odd_frames_in += 1
         return self.audio_format is not known
@@ -325,7 +323,7 @@ class Session:
     def _adopt(self, audio_format: AudioFormat) -> None:
         """Take this format from now on. Audio that was cut for another one and has not gone out is cut anew."""
         known, self.audio_format = self.audio_format, audio_format
-        self._frame_bytes = -1
+        self.frame_bytes = -1
         self._max_queued_bytes = round(self._max_queued_s * audio_format.rate_hz) * SAMPLE_BYTES
         if audio_format.rate_hz != self.out.pacer.rate_hz:
             self.out.change_rate(audio_format.rate_hz)

@@ -91,12 +91,6 @@ class LoopTurn:
         self.is_reading = False
         self.pumps: list[Pumping] = []
 
-    def pump_all(self) -> None:
-        """Let all write that asked for it."""
-        pumps, self.pumps = self.pumps, []
-        for one in pumps:
-            one.pump()
-
 
 class Pumping(Protocol):
     """What writes for a call."""

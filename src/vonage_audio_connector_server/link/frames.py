@@ -233,8 +233,9 @@ class FrameProtocol(asyncio.Protocol):
         fd = self._fd
         if fd < 0:
             return self._write_each(outbox, json_audio)
-        if len(outbox) == 1:
-            data = _encode(outbox[0], json_audio)
+        first = outbox[0]
+        if len(outbox) == 1 and json_audio is None and len(first) in AUDIO_HEADS and type(first) is bytes:
+            data = AUDIO_HEADS[len(first)] + first
         else:
             data = b"".join([_encode(payload, json_audio) for payload in outbox])
         try:

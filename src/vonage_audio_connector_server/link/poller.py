@@ -128,13 +128,18 @@ class Poller:
                         one.receive(data)
                     else:
                         one.leave_poller()
-                if not count % AT_ONCE and turn.pumps:
-                    turn.pump_all()
+                if not count % AT_ONCE:
+                    self._pump_all()
         finally:
             turn.is_reading = False
-            if turn.pumps:
-                turn.pump_all()
+            self._pump_all()
         return len(ready)
+
+    def _pump_all(self) -> None:
+        """Let all write that asked for it."""
+        pumps, self._turn.pumps = self._turn.pumps, []
+        for one in pumps:
+            one.pump()
 
     # While little comes
 
