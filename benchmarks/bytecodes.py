@@ -3,7 +3,7 @@
     benchmarks/.venvs/ours/bin/python -m benchmarks.bytecodes echo
 
 It needs the environments that `make bench-quick` makes. A real server is traced for a moment under a real load, so its
-queues fill meanwhile: what that gives rise to (`Reader._behind`, several frames in one read) is counted, too.
+queues fill meanwhile: what that gives rise to, such as several frames in one read, is counted, too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ STREAMS = 100
 WARMUP_S, TRACED_S = 2.5, 0.4
 SHOWN = 40
 
-_FRAME = "picows_stream.py:Stream.on_ws_frame"  # called once for each
+_FRAME = "call.py:Call.audio_received"  # called once for each
 
 
 class Tracer:

@@ -1,6 +1,6 @@
 """Runs the Autobahn test suite against our WebSocket protocol classes and the server of `websockets`.
 
-Prints how many cases of sections 1 to 7 and 10 each passed, and which it failed. Ends with 1 where the picows class
+Prints how many cases of sections 1 to 7 and 10 each passed, and which it failed. Ends with 1 where our class
 fails a case that `websockets` passes, and with 2 where the suite can't run: it is a program for CPython 2.7, which gets
 an environment of its own with the pins in `conformance/requirements.txt`, or for a container.
 

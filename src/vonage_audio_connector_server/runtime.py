@@ -26,6 +26,9 @@ enter_task: Callable[[Any, Any], None] = _enter_task
 leave_task: Callable[[Any, Any], None] = _leave_task
 """It doesn't any more."""
 
+current_task: Callable[[Any], Any] = asyncio.current_task
+"""The task of asyncio that runs in a loop; None where a callback does."""
+
 TICK_S = 0.001
 """No timer is shorter: event loops round to it, and would come too early again and again."""
 
@@ -86,12 +89,7 @@ def running_task() -> tuple[Any, asyncio.Task[Any] | None]:
     if on_trio():
         return None, None
     loop = asyncio.get_running_loop()
-    return loop, task_of(loop)
-
-
-def task_of(loop: Any) -> asyncio.Task[Any] | None:
-    """The task of asyncio that runs, where one does."""
-    return asyncio.current_task(loop)
+    return loop, current_task(loop)
 
 
 class AsyncioWaiter:

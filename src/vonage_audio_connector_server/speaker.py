@@ -1,4 +1,4 @@
-"""What a program says into a call: the part of a `Client` that sends.
+"""What a program says into a call: the part of a `Client` that sends, interrupts, and waits until it was heard.
 
 One rule for everything that acts: a method acts when it is called, in the order of the calls, from whatever thread, and
 raises its errors there. Awaiting what it returns waits for the consequence.
@@ -9,39 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import suppress
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from .call.actions import Action, act, refused
-from .call.call import Call
-from .call.output import TURN_S
+from .call.actions import Action, act
 from .call.questions import has_room, heard, written
 from .call.waits import Question
 from .config import check_lead_s, check_rewind_s
-from .core.frame_format import named_format
-from .core.framing import FILE_BYTES, as_pcm
 from .core.pacing import MAX_LEAD_S, MIN_LEAD_S
 from .core.wire import encode_packet, notify_command
-from .errors import AudioConnectorClosedError, AudioConnectorError
-from .models import FRAME_MS
+from .errors import AudioConnectorClosedError
 from .outcomes import FlushResult
-from .playback import Playback
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from .playback import Player
 
 T = TypeVar("T")
 
-_new = object.__new__
 
-
-class Speaker:
+class Speaker(Player):
     """Sends audio and texts into one call; see `Client`."""
-
-    def __init__(self, call: Call) -> None:
-        self._call = call
-        self._out = call.out
-        self._output = call.output
-        self._thread_id = call.thread_id
 
     def send_json_packet(self, data: str | dict[str, Any] | list[Any]) -> Action[None]:
         """Send a text message ahead of all queued audio. Awaited, it waits while the socket takes none.
@@ -64,75 +48,6 @@ class Speaker:
             return has_room(call), lambda: call.check_sent(sent)
 
         return act(call, start)
-
-    def send_audio_buffer(
-        self,
-        audio_data: Buffer,
-        *,
-        bytes_per_sample: int | None = None,
-        frames_ms: int = FRAME_MS,
-        pad_last_frame: bool = False,
-        flush_buffer: bool = False,
-    ) -> Playback:
-        """Send audio behind what is queued: 16-bit little-endian mono PCM at the connection's rate, of any length.
-
-        What is due leaves at once; the rest is queued and sent in time, `lead_s` ahead of real time. Awaited, it waits
-        while more than `max_queued_s` waits to be sent.
-        Frames are cut across calls: what is left of the last frame waits for the next call, and if none comes before
-        its turn to be played, it goes out padded with silence. Audio sent before the format is known waits for it,
-        unless the call names its frame. Calls from several tasks are queued in the order in which they are made.
-
-        Cancelling the wait takes nothing back: the audio is queued as a whole.
-
-        Args:
-            audio_data: bytes-like, or a C-contiguous int16 array; whole samples.
-            bytes_per_sample: bytes of one *frame* (the name is the reference SDK's): 320, 640 or 960 for 20 ms at 8,
-                16 or 24 kHz. None: what the connection negotiated.
-            frames_ms: milliseconds of one frame, 20 or 10; it tells the rate, together with `bytes_per_sample`. On the
-                wire all frames last 20 ms.
-            pad_last_frame: the utterance ends here: pad the last frame with silence now.
-            flush_buffer: drop what is queued first, in the same step, as `flush_buffer()` does.
-
-        Returns:
-            The `Playback`, which tells how much of it was heard; awaited, the same.
-
-        Raises:
-            AudioConnectorAudioError: half a sample, not int16, not mono, the beginning of a sound file, or a frame that
-                doesn't describe the connection's rate; nothing was queued, and nothing flushed.
-            AudioConnectorFullError: the queue is full and `when_full` is `raise`; nothing was queued.
-            AudioConnectorClosedError: the connection has ended.
-        """
-        call, output = self._call, self._output
-        try:
-            # A whole frame that doesn't begin like a file, as all live audio does; `as_pcm` looks closer.
-            is_frame = type(audio_data) is bytes and len(audio_data) == self._out.frame_bytes > 0
-            if is_frame and audio_data[0] not in FILE_BYTES:  # type: ignore[index]
-                pcm: bytes = audio_data  # type: ignore[assignment]
-            else:
-                pcm = as_pcm(audio_data)
-            if get_ident() != self._thread_id:
-                return self._post_audio(pcm, bytes_per_sample, frames_ms, pad_last_frame, flush_buffer)
-            if call.ended_s is not None or call.closing is not None:
-                call.check_open()
-            now_s = call.clock()
-            mark = None
-            if bytes_per_sample is None and frames_ms is FRAME_MS and not pad_last_frame and not flush_buffer:
-                mark = self._out.push_live(pcm, now_s)
-            if mark is None:
-                mark = output.queue_audio(pcm, now_s, bytes_per_sample, frames_ms, pad_last_frame, flush_buffer)
-            else:
-                output.pump_soon()
-                if now_s - call.turn.began_s > TURN_S:
-                    output.holds_back = True
-        except AudioConnectorError as exc:
-            if get_ident() == self._thread_id and call.fails_on():
-                failed = refused(Playback, call, exc)
-                failed._mark = None
-                return failed
-            raise
-        playback: Playback = _new(Playback)
-        playback._call, playback._mark, playback._answer, playback._finish = call, mark, None, None
-        return playback
 
     def flush_buffer(self) -> Action[FlushResult]:
         """The barge-in: drop all audio that is not in the socket yet, and tell the router to forget what it has.
@@ -212,22 +127,6 @@ class Speaker:
             self._do(lambda: self._output.set_lead(lead_s))
 
     # Inside
-
-    def _post_audio(self, pcm: bytes, *frames: Any) -> Playback:
-        """Send audio from another thread."""
-        call = self._call
-        call.session.check_room()
-        named_format(call.session.audio_format, *frames[:2])
-        playback = Playback(call, None, None)
-        playback._mark = None
-
-        def start() -> tuple[Question, Callable[[], Playback]]:
-            call.check_open()
-            playback._mark = call.output.queue_audio(pcm, call.clock(), *frames)
-            return call.output.ask_room, lambda: playback
-
-        playback._answer = call.threads.post(start)
-        return playback
 
     def _act(self, function: Callable[[], T]) -> Action[T]:
         """Do something; awaited, it waits until that is on the wire."""

@@ -22,7 +22,7 @@ from starlette.websockets import WebSocketDisconnect
 from ..close_codes import ABNORMAL, NO_STATUS, SERVICE_RESTART, TOO_BIG
 from ..core.transport import JSONTransport
 from ..outcomes import ClosedBy
-from ..runtime import call_clock, enter_task, leave_task, make_waiter, native_loop, running_task, task_of
+from ..runtime import call_clock, current_task, enter_task, leave_task, make_waiter, native_loop, running_task
 from ..steps import DONE, Steps
 from .base import Outbox, Receiver, Sink, turn_of
 
@@ -202,17 +202,18 @@ class ASGILink:
 
     def _begin(self, message: Message) -> bool:
         """Give a message to the server, in the name of the sending task; false where that goes on with it."""
-        loop, task = self._loop, self._task
-        outer = task_of(loop)
+        loop, task, steps = self._loop, self._task, self._steps
+        outer = current_task(loop)
         if outer is not None:
             leave_task(loop, outer)
         enter_task(loop, task)
-        try:
-            pending = self._steps.begin(message)
-        finally:
-            leave_task(loop, task)
-            if outer is not None:
-                enter_task(loop, outer)
+        try:  # `Steps.begin` without a call of it, because this is done for every frame
+            pending = steps.run(steps.send, message)
+        except BaseException as exc:  # noqa: BLE001 (raised again by the task that sees it through)
+            pending = steps.failed(exc, message)
+        leave_task(loop, task)
+        if outer is not None:
+            enter_task(loop, outer)
         if pending is DONE:
             return True
         self._is_busy = True
