@@ -20,7 +20,7 @@ ROWS = [
     "close_codes models signatures",
     "outcomes",
     "core",
-    "config runtime steps watchdog simulator",
+    "config runtime sparing steps watchdog simulator",
     "door entrance link",
     "tokens call",
     "messages playback",

@@ -20,14 +20,16 @@ from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Aut
 from .core.pacing import DEFAULT_LEAD_S
 from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
+from .door import SharedSecret
 from .entrance import FORBIDDEN, AudioConnectorRefusedError, Refusal, ask, connection_data, mask_query, refuse
 from .errors import AudioConnectorConfigError
 from .link.application import LINK
 from .link.asgi import ASGILink
 from .link.base import Link
-from .models import AudioConnectorConnectionData
+from .models import AudioConnectorConnectionData, place_of
 from .mounting import answer_without_slash
 from .steps import Handler, call
+from .tokens import OneTimeTokens
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -226,6 +228,9 @@ class AudioConnector:
                 "write 'async with connector.lifespan(app): yield' there"
             )
         self._server_calls = server_calls = _extension(scope, CALLS)
+        link = _extension(scope, LINK)
+        if link is not None:
+            link.be_quiet()
         info = connection_data(scope)
         identity: object = self._full(server_calls)
         authorize = self.config.authorize
@@ -235,8 +240,15 @@ class AudioConnector:
             if not isinstance(identity, Refusal):
                 identity = self._full(server_calls) or identity
         if isinstance(identity, Refusal):
-            level = logging.DEBUG if identity.status == FORBIDDEN else logging.INFO  # authorize has told, if it wants
-            logger.log(level, "connection %s: refused with HTTP %d, %s", info.id, *identity)
+            # The ready-made ones have told why.
+            has_told = identity.status == FORBIDDEN and isinstance(authorize, (SharedSecret, OneTimeTokens))
+            logger.log(
+                logging.DEBUG if has_told else logging.INFO,
+                "connection %s: refused with HTTP %d, %s: %s",
+                info.id,
+                *identity,
+                place_of(info),
+            )
             raise AudioConnectorRefusedError(identity.status)
         return info, identity
 
@@ -252,8 +264,7 @@ class AudioConnector:
         except (OSError, WebSocketDisconnect):
             return None
         link: Link = _extension(scope, LINK) or ASGILink(receive, send)
-        place = f"{info.uri.partition('?')[0]} from {info.peer or 'an unknown address'}"
-        return Client(Call(link, self.config, info.id, place), info, scope, identity)
+        return Client(Call(link, self.config, info.id, place_of(info)), info, scope, identity)
 
     async def _serve(self, client: Client, on_connect: Handler, receive: Receive, send: Send) -> None:
         one = client._call

@@ -21,6 +21,7 @@ from .config import Authorize
 from .errors import AudioConnectorError
 from .models import AudioConnectorConnectionData
 from .runtime import is_being_cancelled
+from .sparing import warn
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -65,7 +66,7 @@ async def ask(authorize: Authorize, info: AudioConnectorConnectionData) -> objec
     except Exception:  # user code may raise anything, and strangers must not profit from it
         logger.exception("authorize failed: the connection is refused with HTTP 500")
         return Refusal(500, "authorize failed")
-    logger.warning("authorize took more than %g s: the connection is refused with HTTP 503", AUTHORIZE_S)
+    warn("authorize took more than %g s: the connection is refused with HTTP 503", AUTHORIZE_S)
     return Refusal(503, "authorize took too long")
 
 

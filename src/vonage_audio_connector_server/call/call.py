@@ -178,7 +178,8 @@ class Call:
             last_out_s=None if last_out_s is None else now_s - last_out_s,
             stats=self.stats(),
         )
-        logger.info("connection %s: %s", self.id, self.close_report)
+        # One that ended before anything told its rate has no other line.
+        logger.info("connection %s: %s%s", self.id, self.close_report, "" if self._is_known else f"; {self._place}")
         self.output.stop()
         if self._tasks is not None:
             self._tasks.cancel_scope.deadline = self._loop_time() + GRACE_S

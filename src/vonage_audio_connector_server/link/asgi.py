@@ -23,6 +23,7 @@ from ..close_codes import ABNORMAL, NO_STATUS, SERVICE_RESTART, TOO_BIG
 from ..core.transport import JSONTransport
 from ..outcomes import ClosedBy
 from ..runtime import call_clock, current_task, enter_task, leave_task, make_waiter, native_loop, running_task
+from ..sparing import warn
 from ..steps import DONE, Steps
 from .base import Outbox, Receiver, Sink, turn_of
 
@@ -156,7 +157,7 @@ class ASGILink:
         if text is not None and size_bytes <= self._max_message_bytes:
             receiver.text_received(text)
         else:
-            logger.warning(
+            warn(
                 "a message of %d bytes came, %d are allowed: closed with %d",
                 size_bytes,
                 self._max_message_bytes,
@@ -245,7 +246,7 @@ class ASGILink:
             self._end(ABNORMAL, "a write failed", "network")
         else:
             if limit.cancelled_caught:
-                logger.warning("the peer has read nothing for %g s: its connection is given up", STALL_S)
+                warn("the peer has read nothing for %g s: its connection is given up", STALL_S)
                 self._end(ABNORMAL, f"the peer read nothing for {STALL_S:g} s", "network")
 
 

@@ -27,9 +27,8 @@ from websockets.server import ServerProtocol
 
 from ..close_codes import INVALID_DATA, NO_STATUS
 from ..core.transport import JSONTransport
+from ..sparing import warn
 from .base import Outbox, Receiver, turn_of
-
-logger = logging.getLogger("vonage_audio_connector_server")
 
 BINARY: Final = 0x82  # the first byte of a whole message: FIN, and the opcode
 TEXT: Final = 0x81
@@ -207,7 +206,7 @@ class FrameProtocol(asyncio.Protocol):
             self._receiver.text_received(text)
 
     def _refuse_text(self) -> None:
-        logger.warning("a text message was not UTF-8, closed with %d", INVALID_DATA)
+        warn("a text message was not UTF-8, closed with %d", INVALID_DATA)
         self._websocket.fail(INVALID_DATA, "invalid UTF-8")
         self._violated()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import random
 import socket
 import sys
@@ -20,13 +19,12 @@ from websockets.protocol import CLOSING, OPEN
 
 from ..close_codes import ABNORMAL, INTERNAL_ERROR, SERVICE_RESTART
 from ..outcomes import ClosedBy
+from ..sparing import warn
 from .application import ApplicationProtocol
 from .base import Receiver, Sink
 from .frames import make_protocol
 from .poller import Polled, Poller, poller_of
 from .tls import TLSTransport
-
-logger = logging.getLogger("vonage_audio_connector_server")
 
 CLOSE_S = 10.0
 """How long the peer has to answer a close, and to take what is left."""
@@ -268,7 +266,7 @@ class WebSocketProtocol(ApplicationProtocol):
         self._set_timer(self.close_timeout, self._transport.abort)
 
     def _stalled(self) -> None:
-        logger.warning("the peer has read nothing for %g s: its connection is given up", STALL_S)
+        warn("the peer has read nothing for %g s: its connection is given up", STALL_S)
         self._end(ABNORMAL, f"the peer read nothing for {STALL_S:g} s", "network")
         self._transport.abort()
 

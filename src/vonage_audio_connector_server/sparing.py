@@ -1,0 +1,41 @@
+"""Warnings that strangers can bring about: a few of a kind, then how many more there were."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+
+logger = logging.getLogger("vonage_audio_connector_server")
+
+WINDOW_S = 10.0
+MOST = 5
+"""So many of a kind are logged in a window: enough to see what happens, and no way to fill a disk."""
+
+
+@dataclass(slots=True)
+class _Kind:
+    since_s: float
+    count: int = 0
+
+
+_kinds: dict[str, _Kind] = {}
+
+
+def warn(message: str, *args: object) -> None:
+    """Log a warning; where there were `MOST` of its kind in `WINDOW_S`, count it, and tell the number with the next.
+
+    Args:
+        message: the kind, with places for `args` as logging has them.
+        args: what differs.
+    """
+    now_s = time.monotonic()
+    kind = _kinds.setdefault(message, _Kind(now_s))
+    if now_s - kind.since_s > WINDOW_S:
+        more = kind.count - MOST
+        kind.since_s, kind.count = now_s, 0
+        if more > 0:
+            message += f" (and {more} more like this since)"
+    kind.count += 1
+    if kind.count <= MOST:
+        logger.warning(message, *args)
