@@ -18,13 +18,16 @@ import pytest
 from anyio.lowlevel import checkpoint
 from conftest import FIRST_MESSAGE
 from test_connection_tasks import FRAMES, SCOPE, Gate
+from websockets.sync.client import connect as sync_connect
 
 from vonage_audio_connector_server import (
     AudioConnector,
     AudioConnectorAudioError,
     AudioConnectorClosedError,
     AudioConnectorConfigError,
+    AudioConnectorServerConfig,
     Client,
+    Video,
 )
 from vonage_audio_connector_server.call.call import Call
 
@@ -443,3 +446,40 @@ async def test_an_unexpected_error_of_the_server_ends_the_call_and_is_logged(cap
     assert told == ["gone"]
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
     assert "on purpose" in caplog.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("ws", ["auto", "websockets-sansio"])
+async def test_other_calls_have_their_turn_between_two_frames_of_a_handler_that_blocks(ws: Any) -> None:
+    turns: list[str] = []
+
+    async def on_connect(client: Client) -> None:
+        is_slow = client.info().uri == "/slow"
+
+        async def on_audio(frame: bytes) -> None:
+            turns.append("slow" if is_slow else "quick")
+            if is_slow:
+                time.sleep(0.03)  # noqa: ASYNC251 (the program that this is about)
+
+        client.set_handler(on_audio=on_audio)
+
+    config = AudioConnectorServerConfig(host="127.0.0.1", port=0, on_connect=on_connect, ws=ws, watchdog=False)
+    handle = await Video().start_audio_connector_server(config)
+
+    def speak(path: str, seconds: float) -> None:
+        with sync_connect(f"{handle.get_address()}{path}", compression=None, proxy=None) as peer:
+            peer.send(FIRST_MESSAGE)
+            began_s = time.monotonic()
+            for number in range(round(seconds * 50)):
+                time.sleep(max(0.0, began_s + number * 0.02 - time.monotonic()))
+                peer.send(bytes(640))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, speak, "/slow", 1.0)
+        tasks.start_soon(anyio.to_thread.run_sync, speak, "/quick", 1.4)
+    await handle.stop(0)
+    first, last = turns.index("quick"), len(turns) - 1 - turns[::-1].index("quick")
+    in_a_row = max(len(run) for run in "".join(turn[0] for turn in turns[first:last]).split("q"))
+    assert turns.count("slow") >= 30
+    assert in_a_row <= 2  # one, but for the moment in which the quick one's frame comes just behind a read

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import anyio
 import anyio.abc
-from anyio.lowlevel import current_token
+from anyio.lowlevel import checkpoint, current_token
 
 enter_task: Callable[[Any, Any], None] = _enter_task
 """From here on code runs in the name of a task of asyncio; no other may be running."""
@@ -82,6 +82,16 @@ def is_being_cancelled() -> bool:
     except RuntimeError:  # no asyncio loop runs here: trio
         return True
     return task is None or task.cancelling() > 0
+
+
+async def let_others_run() -> None:
+    """Let all that came for others be dealt with, before the running task goes on.
+
+    In the next turn the event loop finds what came; in the second an ASGI server gives it to its tasks; these run in
+    the third, and may stand behind the running one.
+    """
+    for _ in range(3):
+        await checkpoint()
 
 
 def running_task() -> tuple[Any, asyncio.Task[Any] | None]:

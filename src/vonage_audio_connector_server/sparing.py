@@ -9,8 +9,8 @@ from dataclasses import dataclass
 logger = logging.getLogger("vonage_audio_connector_server")
 
 WINDOW_S = 10.0
-MOST = 5
-"""So many of a kind are logged in a window: enough to see what happens, and no way to fill a disk."""
+MOST = 20
+"""So many of a kind are logged in a window: enough to see whose they are, and no way to fill a disk."""
 
 
 @dataclass(slots=True)

@@ -15,7 +15,7 @@ from ..core.ledger import Mark
 from ..core.session import Session
 from ..link.base import LoopTurn, Sink
 from ..outcomes import FlushResult
-from ..runtime import TICK_S, make_timer
+from ..runtime import TICK_S, let_others_run, make_timer
 from .waits import CHANGED, Waits
 
 TURN_S = 0.01
@@ -142,7 +142,7 @@ class Output:
     async def give_way(self) -> None:
         """Let others have their turn, where the event loop has not turned for `TURN_S`."""
         if self._clock() - self._turn.began_s > TURN_S:
-            await checkpoint()
+            await let_others_run()
             self._turn.began_s = self._clock()
 
     def ask_room(self, now_s: float) -> float | None:

@@ -16,13 +16,21 @@ from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint
 from starlette.websockets import WebSocketDisconnect
 
 from ..close_codes import ABNORMAL, NO_STATUS, SERVICE_RESTART, TOO_BIG
 from ..core.transport import JSONTransport
 from ..outcomes import ClosedBy
-from ..runtime import call_clock, current_task, enter_task, leave_task, make_waiter, native_loop, running_task
+from ..runtime import (
+    call_clock,
+    current_task,
+    enter_task,
+    leave_task,
+    let_others_run,
+    make_waiter,
+    native_loop,
+    running_task,
+)
 from ..sparing import warn
 from ..steps import DONE, Steps
 from .base import Outbox, Receiver, Sink, turn_of
@@ -129,7 +137,7 @@ class ASGILink:
                 if now_s - asked_s > IDLE_S:
                     turn.began_s = now_s
                 elif task is not None and now_s - turn.began_s > TURN_S:  # on trio every `receive` lets others
-                    await checkpoint()
+                    await let_others_run()
                     turn.began_s = clock()
                 if self._closing is not None and message["type"] != "websocket.disconnect":
                     continue
