@@ -6,9 +6,12 @@ uvicorn --app-dir examples fastapi_mount:app --ws-max-size 65536 --ws-per-messag
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
-
 from vonage_audio_connector_server import AudioConnector, Client
+
+try:
+    from fastapi import FastAPI
+except ImportError:
+    raise SystemExit("fastapi_mount.py needs FastAPI; in the checkout: pip install '.[examples]'") from None
 
 calls: dict[str, Client] = {}
 

@@ -4,6 +4,7 @@ python examples/moved.py                 # listens on ws://localhost:8765
 """
 
 import asyncio
+import contextlib
 import os
 
 from vonage_audio_connector_server import AudioConnectorServerConfig, Video
@@ -54,4 +55,5 @@ async def main():
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(main())

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import pytest
 from conftest import FIRST_MESSAGE
+from starlette.testclient import TestClient
 from test_threads import Socket
 
 from vonage_audio_connector_server import (
     DTMF,
     Audio,
+    AudioConnector,
     AudioConnectorConfigError,
     Cleared,
     Client,
@@ -177,3 +180,24 @@ async def test_a_handler_that_takes_itself_away_leaves_the_rest_to_an_iterator()
 
     await call(on_connect, *texts)
     assert told == [f"handler {FIRST_MESSAGE!r}", *(f"iterator {text!r}" for text in texts)]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_anext_with_a_default_gets_what_comes_while_it_waits(backend: str) -> None:
+    frame = bytes(range(128)) * 5
+    heard: list[object] = []
+
+    async def on_connect(client: Client) -> None:
+        messages = aiter(client)
+        heard.append(await anext(messages, None))
+        heard.append(await anext(messages, None))
+        heard.append(await anext(messages, "over"))
+
+    with TestClient(AudioConnector(on_connect), backend=backend) as host:  # type: ignore[arg-type]
+        with host.websocket_connect("/") as session:
+            for message in (frame, frame[::-1]):
+                time.sleep(0.05)  # it waits
+                session.send_bytes(message)
+            time.sleep(0.05)
+            session.close()
+    assert heard == [frame, frame[::-1], "over"]

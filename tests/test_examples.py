@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+from conftest import FIRST_MESSAGE
+from websockets.asyncio.client import connect
 
 from vonage_audio_connector_server.simulator import SimulationReport, simulate
 from vonage_audio_connector_server.simulator.wav import read_wav
@@ -37,18 +40,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wait_until_listening(program: subprocess.Popen[str], port: int) -> None:
+    while program.poll() is None:
+        with contextlib.closing(socket.socket()) as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    assert program.poll() is None
+
+
 @contextlib.contextmanager
 def running(*arguments: str, port: int, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """A program that listens on the port; it is ended with SIGTERM and must end in order."""
     variables = os.environ | {"PORT": str(port), "PYTHONUNBUFFERED": "1"} | environment
     with subprocess.Popen([sys.executable, *arguments], env=variables, stdout=subprocess.PIPE, text=True) as program:
         try:
-            while program.poll() is None:
-                with contextlib.closing(socket.socket()) as probe:
-                    if probe.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.05)
-            assert program.poll() is None
+            wait_until_listening(program, port)
             yield program
         finally:
             program.terminate()
@@ -103,6 +110,32 @@ async def test_parrot() -> None:
     assert report.answer_after_s is not None
     assert 0.3 < report.answer_after_s < 1.5  # 600 ms of silence are the end of a sentence
     assert program.returncode == 0
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+async def test_parrot_answers_a_session_that_is_muted(is_told: bool) -> None:
+    """No frame comes then, so that the end of the sentence is a matter of the clock."""
+    port = free_port()
+    mute = {"event": "websocket:media:update", "method": "update", "active": False}
+    with running(str(EXAMPLES / "parrot.py"), port=port):
+        async with connect(f"ws://localhost:{port}", compression=None, proxy=None) as session:
+            await session.send(FIRST_MESSAGE)
+            start_s = time.monotonic()
+            for number in range(50):  # a second, which ends in the middle of a word
+                at = 6_400 + number * 640
+                await session.send(SPEECH[at : at + 640])
+                await asyncio.sleep(start_s + 0.02 * (number + 1) - time.monotonic())
+            if is_told:
+                await session.send(f" {json.dumps(mute)}")
+            muted_s = time.monotonic()
+            answer, came_s = b"", list[float]()
+            while len(came_s) < 45:
+                message = await asyncio.wait_for(session.recv(), 5)
+                if isinstance(message, bytes):
+                    answer += message
+                    came_s.append(time.monotonic())
+    assert 0.4 < came_s[0] - muted_s < 1.5
+    assert answer in SPEECH
 
 
 async def test_interrupt() -> None:
@@ -221,3 +254,49 @@ async def test_standalone_over_tls(tmp_path: Path) -> None:
     assert report.ok
     assert report.outcome == "answered"
     assert report.frames_heard > 40
+
+
+BLOCKED = """
+import runpy, sys
+
+sys.modules |= dict.fromkeys(["fastapi", "numpy", "rich", "soxr", "typer", "uvloop", "webrtcvad"])
+sys.argv = sys.argv[1:]
+if sys.argv[0] == "uvicorn":
+    runpy.run_module("uvicorn", run_name="__main__", alter_sys=True)
+else:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["parrot.py"], "parrot.py needs webrtcvad; in the checkout: pip install '.[examples]'"),
+        (["demo.py"], "demo.py needs numpy and rich; in the checkout: pip install '.[cli,examples]'"),
+        (
+            ["uvicorn", "--app-dir", ".", "parrot:app"],
+            "parrot.py needs webrtcvad; in the checkout: pip install '.[examples]'",
+        ),
+        (
+            ["uvicorn", "--app-dir", ".", "fastapi_mount:app"],
+            "fastapi_mount.py needs FastAPI; in the checkout: pip install '.[examples]'",
+        ),
+    ],
+)
+def test_without_its_extra_an_example_names_the_command_that_installs_it(arguments: list[str], told: str) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", BLOCKED, *arguments],
+        cwd=EXAMPLES,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr.strip()) == (1, "", told)
+
+
+@pytest.mark.parametrize("name", ["diagnose", "echo", "guarded", "interrupt", "moved", "record"])
+def test_every_other_example_runs_without_extras(name: str) -> None:
+    port = free_port()
+    with running("-c", BLOCKED, str(EXAMPLES / f"{name}.py"), port=port):
+        pass

@@ -141,7 +141,7 @@ class AsyncioWaiter:
         wakeup, context = self._wakeup, self._context
         assert wakeup is not None
         assert context is not None
-        self._wakeup, self._item = None, item
+        self._wakeup, self._item, self.is_woken = None, item, True  # `anext` with a default awaits anew at each step
         try:
             context.run(wakeup, self)
         except RuntimeError:

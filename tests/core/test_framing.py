@@ -250,47 +250,126 @@ def test_a_later_change_of_the_buffer_does_not_change_what_was_taken(kind: str) 
     assert pcm == PCM
 
 
-@pytest.mark.parametrize(
-    ("audio", "hint"),
-    [
-        pytest.param(
-            np.zeros(4, ">i2"),
-            r"big-endian 16-bit integer.*'>h'.*16-bit little-endian.*astype\('<i2'\)",
-            id="big-endian",
+LOUD = [0, 16_384, -16_384, 256]  # in every format below; none of them is rounded
+
+
+class Tensor:
+    """An array of a machine learning library: numpy understands it, and it is no buffer."""
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.array(LOUD, np.int16)
+
+
+def refused() -> dict[str, tuple[Any, str]]:
+    """Arrays of the samples `LOUD`, in one channel or the same in each, and what is said of them."""
+    int16 = np.array(LOUD, np.int16)
+    floats = np.array(LOUD) / 32_768
+    stereo = np.stack([int16, int16], axis=1)
+    return {
+        "big-endian": (int16.astype(">i2"), "big-endian 16-bit integer samples ('>h')"),
+        "big-endian stereo": (stereo.astype(">i2"), "big-endian 16-bit integer samples ('>h') of shape (4, 2)"),
+        "float16": (floats.astype("f2"), "16-bit float samples ('e')"),
+        "float32": (floats.astype("f4"), "32-bit float samples ('f')"),
+        "float64": (floats, "64-bit float samples ('d')"),
+        "big-endian float32": (floats.astype(">f4"), "big-endian 32-bit float samples ('>f')"),
+        "array of floats": (array.array("f", floats), "32-bit float samples ('f')"),
+        "float32 stereo": (stereo.astype("f4") / 32_768, "32-bit float samples ('f') of shape (4, 2)"),
+        "two rows of float32": (stereo.T.copy().astype("f4") / 32_768, "32-bit float samples ('f') of shape (2, 4)"),
+        "float32 of each second": (
+            floats.astype("f4").repeat(2)[::2],
+            "32-bit float samples ('f'), not contiguous in memory",
         ),
-        pytest.param(np.zeros(4, np.float16), "16-bit float samples.*'e'.*32767", id="float16"),
-        pytest.param(np.zeros(4, np.float32), r"32-bit float samples.*'f'.*\* 32767\)\.astype\('<i2'\)", id="float32"),
-        pytest.param(np.zeros(4, np.float64), r"64-bit float samples.*'d'.*\* 32767\)\.astype\('<i2'\)", id="float64"),
-        pytest.param(np.zeros(4, ">f4"), "big-endian 32-bit float samples.*'>f'.*32767", id="big-endian float32"),
-        pytest.param(np.zeros(4, np.int32), r"32-bit integer samples.*'i'.*>>.*astype\('<i2'\)", id="int32"),
-        pytest.param(np.zeros(4, np.int64), "64-bit integer samples.*>>", id="int64"),
-        pytest.param(np.zeros(4, np.uint16), "16-bit unsigned integer samples.*'H'.*convert them", id="uint16"),
-        pytest.param(np.zeros(4, np.complex64), "items of type 'Zf'", id="complex"),
-        pytest.param(array.array("f", [0.0]), "32-bit float samples.*'f'.*32767", id="array of floats"),
-        pytest.param(np.zeros((4, 2), np.int16), r"\(4, 2\).*mono", id="two channels"),
-        pytest.param(np.zeros((2, 4), np.int16), r"\(2, 4\).*mono", id="two rows"),
-        pytest.param(np.zeros(8, np.int16)[::2], "ascontiguousarray", id="every second sample"),
-        pytest.param(np.zeros((4, 2), np.int16)[:, :1], "ascontiguousarray", id="one channel of two"),
-        pytest.param(memoryview(PCM)[::-1], "ascontiguousarray", id="backwards"),
+        "int32": (int16.astype("i4") << 16, "32-bit integer samples ('i')"),
+        "int32 stereo": (stereo.astype("i4") << 16, "32-bit integer samples ('i') of shape (4, 2)"),
+        "array of int32": (array.array("i", [value << 16 for value in LOUD]), "32-bit integer samples ('i')"),
+        "int64": (int16.astype("i8") << 48, f"64-bit integer samples ({np.dtype('i8').char!r})"),
+        "uint32": (np.array([0, 16_384, 256], "u4"), "32-bit unsigned integer samples ('I')"),
+        "uint16": (int16.view("u2"), "16-bit unsigned integer samples ('H')"),
+        "big-endian uint16": (int16.astype(">i2").view(">u2"), "big-endian 16-bit unsigned integer samples ('>H')"),
+        "int8": ((int16 >> 8).astype("i1"), "8-bit integer samples ('b')"),
+        "int8 stereo": ((stereo >> 8).astype("i1"), "8-bit integer samples ('b') of shape (4, 2)"),
+        "uint8 in two columns": (int16.view("u1").reshape(4, 2), "single bytes of shape (4, 2)"),
+        "uint8 of each second": (
+            int16.view("u1").repeat(2)[::2],
+            "single bytes, not contiguous in memory",
+        ),
+        "memoryview": (memoryview(bytes(int16)[::-1])[::-1], "single bytes, not contiguous in memory"),
+        "stereo": (stereo, "16-bit integer samples ('h') of shape (4, 2)"),
+        "two rows": (stereo.T.copy(), "16-bit integer samples ('h') of shape (2, 4)"),
+        "one channel of two": (stereo[:, :1], "16-bit integer samples ('h') of shape (4, 1), not contiguous in memory"),
+        "every second sample": (int16.repeat(2)[::2], "16-bit integer samples ('h'), not contiguous in memory"),
+        "ten pieces": (np.tile(int16, (10, 3)), "16-bit integer samples ('h') of shape (10, 12)"),
+        "pieces of pieces": (np.tile(int16, (2, 3, 1)), "16-bit integer samples ('h') of shape (2, 3, 4)"),
+    }
+
+
+@pytest.mark.parametrize("kind", refused())
+def test_what_is_refused_is_named_and_its_hint_makes_the_right_samples_of_it(kind: str) -> None:
+    audio, named = refused()[kind]
+    with pytest.raises(AudioConnectorAudioError) as caught:
+        as_pcm(audio)
+    said = str(caught.value)
+    start, what_to_do = said.split(": send ")
+    assert start == f"audio has {named}, but 16-bit little-endian mono samples in one piece are needed"
+    expression = what_to_do.split(" for ")[0].split(", or ")[0]
+    pcm = as_pcm(eval(expression, {"numpy": np, "audio": audio}))
+    samples = [0, 16_384, 256] if kind == "uint32" else LOUD
+    expected = samples * {"ten pieces": 30, "pieces of pieces": 6}.get(kind, 1)
+    got = array.array("h", pcm).tolist()
+    assert len(got) == len(expected)
+    # Full scale is 32767 in the hint, so that 1.0 doesn't wrap round, and 32768 in `refused`.
+    assert max(abs(one - other) for one, other in zip(got, expected, strict=True)) <= ("float" in kind)
+
+
+@pytest.mark.parametrize(
+    ("audio", "way"),
+    [
+        pytest.param(np.array(LOUD, np.int32), "audio.astype('<i2') for values from -32768 to 32767", id="int32"),
+        pytest.param(np.array(LOUD, np.int64), "audio.astype('<i2') for values from -32768 to 32767", id="int64"),
+        pytest.param(np.array(LOUD, "<i2").view("i1"), "audio.tobytes() for the bytes of 16-bit PCM", id="int8"),
+    ],
+)
+def test_where_the_numbers_may_be_of_two_scales_the_hint_has_both(audio: Any, way: str) -> None:
+    with pytest.raises(AudioConnectorAudioError) as caught:
+        as_pcm(audio)
+    assert str(caught.value).endswith(f", or {way}")
+    assert array.array("h", as_pcm(eval(way.split(" for ")[0], {"audio": audio}))).tolist() == LOUD
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+def test_the_hint_for_floats_keeps_what_is_too_loud_from_wrapping_round(dtype: str) -> None:
+    audio: Any = np.array([1.0, -1.0, 1.5, -1.5], dtype)
+    with pytest.raises(AudioConnectorAudioError) as caught:
+        as_pcm(audio)
+    expression = str(caught.value).split(": send ")[1].split(" for ")[0]
+    assert eval(expression, {"audio": audio}).tolist() == [32_767, -32_767, 32_767, -32_767]
+
+
+@pytest.mark.parametrize(
+    ("audio", "said"),
+    [
         pytest.param("text", "not str", id="text"),
         pytest.param([0, 1], "not list", id="a list"),
         pytest.param(None, "not NoneType", id="None"),
         pytest.param(7, "not int", id="a number"),
+        pytest.param(Tensor(), r"not Tensor .*; numpy\.asarray\(audio\) makes an array of it", id="a tensor"),
         pytest.param(np.zeros(2, "datetime64[s]"), "not ndarray", id="dates"),
-        pytest.param(np.zeros(4, np.int8), "8-bit integer samples.*'b'", id="int8"),
+        pytest.param(np.zeros(4, np.complex64), "items of type 'Zf'.*: convert it to int16 first", id="complex"),
+        pytest.param(np.zeros(4, bool), r"items of type '\?'.*: convert it to int16 first", id="booleans"),
     ],
 )
-def test_audio_that_needs_a_conversion_is_refused_with_a_hint(audio: Any, hint: str) -> None:
-    with pytest.raises(AudioConnectorAudioError, match=hint):
+def test_what_is_no_audio_at_all_is_refused(audio: Any, said: str) -> None:
+    with pytest.raises(AudioConnectorAudioError, match=said):
         as_pcm(audio)
 
 
-@pytest.mark.parametrize("dtype", ["i4", ">i4", "i8", "u2", "i1", ">i2", "c8"])
+@pytest.mark.parametrize("dtype", ["i4", ">i4", "i8", "u2", "u4", "i1", ">i2", "c8"])
 def test_only_floats_are_told_to_be_scaled_up(dtype: str) -> None:
     audio: Any = np.zeros(4, dtype)
     with pytest.raises(AudioConnectorAudioError) as caught:
         as_pcm(audio)
-    assert "32767" not in str(caught.value)
+    assert "* 32767" not in str(caught.value)
+    assert "from -1 to 1" not in str(caught.value)
 
 
 @pytest.mark.parametrize("dtype", ["i2", "<i2", "i4", "f4", "i1"])

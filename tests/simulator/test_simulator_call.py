@@ -339,7 +339,7 @@ async def test_a_refused_handshake_is_told(serving: Serving, tone: Tone) -> None
         report = await quick(url, tone(0.1))
 
     assert (report.outcome, report.close_code, report.heard) == ("not connected", None, b"")
-    assert report.problems[0].startswith("the server refused the connection with HTTP 403; is the path right?")
+    assert report.problems[0].startswith("the server refused the connection with HTTP 403: authorize said no (")
     assert report.frames_sent == 0
 
 

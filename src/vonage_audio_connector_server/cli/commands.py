@@ -18,13 +18,12 @@ from ..errors import AudioConnectorError, AudioConnectorStartServerError
 from .options import (
     SECRET_VARIABLE,
     check_output,
-    client_tls,
     json_transport,
     read_headers,
-    server_tls,
     shared_secret,
 )
 from .target import load_target, served
+from .tls import client_tls, server_tls
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
 

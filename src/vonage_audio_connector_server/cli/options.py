@@ -6,8 +6,6 @@ Nothing here calls or serves, and nothing heavy is imported, so that `--help` is
 from __future__ import annotations
 
 import os
-import ssl
-from collections.abc import Callable
 from pathlib import Path
 
 from ..core.transport import JSONTransport
@@ -56,40 +54,3 @@ def read_headers(pairs: list[str]) -> dict[str, str]:
             raise CommandError(f"--header takes NAME=VALUE, not {pair!r}")
         headers[name] = value
     return headers
-
-
-def client_tls(url: str, cafile: Path | None, *, insecure: bool) -> ssl.SSLContext | None:
-    """Whom a call trusts; None: the system's certificates."""
-    if cafile is None and not insecure:
-        return None
-    if not url.lower().startswith("wss://"):
-        raise CommandError("--cafile and --insecure are for wss://")
-    if cafile is not None and insecure:
-        raise CommandError("--cafile and --insecure can't go together")
-    context = ssl.create_default_context()
-    if insecure:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    else:
-        _load("--cafile", cafile, lambda: context.load_verify_locations(cafile))
-    return context
-
-
-def server_tls(certfile: Path | None, keyfile: Path | None) -> ssl.SSLContext | None:
-    """What a server shows its callers; None: no TLS."""
-    if certfile is None:
-        if keyfile is not None:
-            raise CommandError("--keyfile needs --certfile")
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    _load("--certfile", certfile, lambda: context.load_cert_chain(certfile, keyfile))
-    return context
-
-
-def _load(option: str, path: Path | None, load: Callable[[], None]) -> None:
-    try:
-        load()
-    except ssl.SSLError as exc:  # its text names neither the option nor the file
-        raise CommandError(f"{option} {path} can't be used: {exc.reason or exc}") from exc
-    except OSError as exc:  # names no file
-        raise CommandError(f"{option} {path} can't be read: {exc.strerror}") from exc

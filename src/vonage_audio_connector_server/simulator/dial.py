@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import InvalidStatus, InvalidURI, WebSocketException
+from websockets.exceptions import InvalidURI, WebSocketException
 
 from ..errors import AudioConnectorConfigError, AudioConnectorError
+from .failures import explain
 
 CONNECT_S = 6.0
 """D: the connect call fails unless the socket is up by then."""
@@ -54,23 +55,14 @@ async def dial(url: str, custom: Mapping[str, str], ssl_context: ssl.SSLContext 
             max_queue=None,  # the router takes whatever comes; the model of its playout buffer tells how much that was
             **options,
         )
-    except InvalidStatus as exc:
-        status = exc.response.status_code
-        hint = "; is the path right? A mounted app wants the slash behind its path" if status in (403, 404) else ""
-        raise DialError(f"the server refused the connection with HTTP {status}{hint}") from exc
     except TimeoutError as exc:
         raise DialError(f"the server did not accept the connection within {CONNECT_S:g} s") from exc
-    except ssl.SSLCertVerificationError as exc:
-        raise DialError(f"no connection: the certificate is not trusted ({exc.verify_message}); name its CA") from exc
-    except ConnectionRefusedError as exc:
-        raise DialError(f"no connection: nothing listens at {url}; is the server running, and the port right?") from exc
-    except OSError as exc:  # before ValueError, because a certificate error is both
-        raise DialError(f"no connection: {exc}") from exc
-    except (InvalidURI, ValueError) as exc:
+    except InvalidURI as exc:
         raise AudioConnectorConfigError(f"url {url!r} can't be used: {exc}") from exc
-    except (WebSocketException, EOFError) as exc:
-        hint = "; does the server speak TLS, that is wss://?" if url.lower().startswith("ws://") else ""
-        raise DialError(f"no WebSocket connection: {exc}{hint}") from exc
+    except (WebSocketException, OSError, EOFError) as exc:  # before ValueError, because a certificate error is both
+        raise DialError(explain(exc, url)) from exc
+    except ValueError as exc:
+        raise AudioConnectorConfigError(f"url {url!r} can't be used: {exc}") from exc
 
 
 def check_custom(headers: Mapping[str, str]) -> Mapping[str, str]:
