@@ -76,7 +76,7 @@ _IN_AND_ECHO = ("in", "echo")
 PEERS = (
     Peer(
         name="ours",
-        title="this library, as installed: asyncio, a lone `on_message`",
+        title="this library, asyncio",
         environment="ours",
         module="ours",
         traced=True,
