@@ -84,7 +84,7 @@ def test_warnings_of_a_kind_are_counted_after_a_few(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 1000.0
-    monkeypatch.setattr("time.monotonic", lambda: now_s)
+    monkeypatch.setattr("vonage_audio_connector_server.sparing.monotonic", lambda: now_s)
     monkeypatch.setattr(sparing, "_kinds", {})
     for number in range(100):
         sparing.warn("peer %d did it", number)

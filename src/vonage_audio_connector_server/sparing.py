@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass
+from time import monotonic
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -29,7 +29,7 @@ def warn(message: str, *args: object) -> None:
         message: the kind, with places for `args` as logging has them.
         args: what differs.
     """
-    now_s = time.monotonic()
+    now_s = monotonic()
     kind = _kinds.setdefault(message, _Kind(now_s))
     if now_s - kind.since_s > WINDOW_S:
         more = kind.count - MOST
