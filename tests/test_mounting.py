@@ -508,3 +508,36 @@ def test_an_on_start_that_never_ran_is_told_once(is_entered: bool, caplog: pytes
     told = [record.getMessage() for record in caplog.records if "on_start" in record.getMessage()]
     assert len(told) == (0 if is_entered else 1)
     assert is_entered or "async with connector.lifespan(app)" in told[0]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("hangs_up", [False, True])
+def test_what_comes_between_the_accept_and_the_call_is_not_lost(
+    way: str, hangs_up: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve = AudioConnector._serve
+
+    async def serve_late(*args: Any) -> None:
+        await anyio.sleep(0.1)
+        await serve(*args)
+
+    monkeypatch.setattr(AudioConnector, "_serve", serve_late)
+    connector = AudioConnector()
+    app = FastAPI()
+    heard: list[bytes | str] = []
+
+    @app.websocket("/vonage")
+    async def vonage(websocket: WebSocket) -> None:
+        async with connector.connect(websocket) as client:
+            heard.extend([message async for message in client])
+        heard.append("over")
+
+    with reaching(app, way) as connect, connect("/vonage") as caller:
+        caller.send(FIRST_MESSAGE)
+        for number in range(3):
+            caller.send(bytes([number]) * 640)
+        if not hangs_up:
+            eventually(lambda: bool(connector._calls.live))
+        caller.hang_up()
+        eventually(lambda: heard[-1:] == ["over"])
+    assert heard == [FIRST_MESSAGE, *(bytes([number]) * 640 for number in range(3)), "over"]

@@ -140,7 +140,22 @@ async def test_an_app_may_be_served_again() -> None:
             assert isinstance(await peer.recv(), bytes)
             assert not connectors[0].draining
         await handle.stop(0)
+        assert not any(connector.draining for connector in connectors)
     assert told == ["start", "stop"] * 2
+
+
+async def test_a_connector_that_nobody_has_called_tells_that_its_server_drains() -> None:
+    app, connectors, _ = two_bots()
+    handle = await start(app=app)
+    async with dial(handle, "/one") as peer:
+        await peer.send(FIRST_MESSAGE)
+        assert isinstance(await peer.recv(), bytes)
+        stopping = asyncio.create_task(handle.stop())
+        await asyncio.sleep(0.01)
+        assert connectors[1].draining
+        assert b"true" in await get(handle, "/health")
+        await listen(peer)
+        await stopping
 
 
 async def test_a_lifespan_that_fails_is_a_start_error() -> None:

@@ -13,7 +13,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from .block import Block
 from .call.call import Call
-from .calls import CALLS, Calls
+from .calls import CALLS, SERVERS, Calls
 from .client import Client
 from .close_codes import ABNORMAL, SERVICE_RESTART
 from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Authorize, Hook, OnConnect
@@ -116,8 +116,8 @@ class AudioConnector:
     @property
     def draining(self) -> bool:
         """Whether it has begun to stop, and lets nobody in any more: for a health check."""
-        server = self._server_calls
-        return self._calls.is_draining or (server is not None and server.is_draining)
+        servers = SERVERS if self._server_calls is None else {self._server_calls}
+        return self._calls.is_draining or any(calls.is_draining for calls in servers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a WebSocket, the lifespan, or an HTTP request, which is answered with 404."""
@@ -258,12 +258,15 @@ class AudioConnector:
         """Answer the handshake; None where the peer went away, or nobody is let in any more."""
         try:
             await send({"type": "websocket.accept"})
+            own = _extension(scope, LINK)
+            if own is not None:
+                own.hold()
             if self.draining:  # since the accept began
                 await send({"type": "websocket.close", "code": SERVICE_RESTART, "reason": "server stops"})
                 return None
         except (OSError, WebSocketDisconnect):
             return None
-        link: Link = _extension(scope, LINK) or ASGILink(receive, send)
+        link: Link = ASGILink(receive, send) if own is None else own
         return Client(Call(link, self.config, info.id, place_of(info)), info, scope, identity)
 
     async def _serve(self, client: Client, on_connect: Handler, receive: Receive, send: Send) -> None:

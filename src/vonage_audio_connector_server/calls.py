@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from weakref import WeakSet
 
 import anyio
 
@@ -13,6 +14,10 @@ from .close_codes import SERVICE_RESTART
 
 CALLS = "vonage_audio_connector_server.calls"
 """Under this name a server of ours puts its `Calls` into the extensions of an ASGI scope."""
+
+
+SERVERS: WeakSet[Calls] = WeakSet()
+"""The calls of each server of ours in this process that has not ended."""
 
 
 class Calls:

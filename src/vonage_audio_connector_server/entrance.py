@@ -23,8 +23,6 @@ from .models import AudioConnectorConnectionData
 from .runtime import is_being_cancelled
 from .sparing import warn
 
-logger = logging.getLogger("vonage_audio_connector_server")
-
 AUTHORIZE_S = 5.0
 """How long `authorize` may take: the connect call fails unless the socket is up within 6 s (D)."""
 
@@ -45,8 +43,8 @@ class AudioConnectorRefusedError(AudioConnectorError, HTTPException):
     `HTTPException`.
 
     Attributes:
-        status_code: 403: `authorize` said no; 503: all connections are taken, or the server is stopping; 500:
-            `authorize` failed.
+        status_code: 403: `authorize` said no; 503: all connections are taken, the server is stopping, or `authorize`
+            took too long; 500: `authorize` failed.
     """
 
 
@@ -61,13 +59,18 @@ async def ask(authorize: Authorize, info: AudioConnectorConnectionData) -> objec
     except anyio.get_cancelled_exc_class():
         if is_being_cancelled():
             raise
-        logger.exception("authorize waited for a task that was cancelled: the connection is refused with HTTP 500")
+        _tell("authorize waited for a task that was cancelled: the connection is refused with HTTP 500")
         return Refusal(500, "authorize failed")
-    except Exception:  # user code may raise anything, and strangers must not profit from it
-        logger.exception("authorize failed: the connection is refused with HTTP 500")
+    except Exception:  # noqa: BLE001 (user code may raise anything, and strangers must not profit from it)
+        _tell("authorize failed: the connection is refused with HTTP 500")
         return Refusal(500, "authorize failed")
     warn("authorize took more than %g s: the connection is refused with HTTP 503", AUTHORIZE_S)
     return Refusal(503, "authorize took too long")
+
+
+def _tell(message: str) -> None:
+    """Log the error that is being handled, but not for every stranger who can bring it about."""
+    warn(message, level=logging.ERROR, exc_info=True)
 
 
 async def refuse(scope: Scope, send: Send, status: int) -> None:

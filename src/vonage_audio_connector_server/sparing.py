@@ -22,12 +22,14 @@ class _Kind:
 _kinds: dict[str, _Kind] = {}
 
 
-def warn(message: str, *args: object) -> None:
+def warn(message: str, *args: object, level: int = logging.WARNING, exc_info: bool = False) -> None:
     """Log a warning; where there were `MOST` of its kind in `WINDOW_S`, count it, and tell the number with the next.
 
     Args:
         message: the kind, with places for `args` as logging has them.
         args: what differs.
+        level: where it is more than a warning.
+        exc_info: log the error that is being handled, too.
     """
     now_s = monotonic()
     kind = _kinds.setdefault(message, _Kind(now_s))
@@ -38,4 +40,4 @@ def warn(message: str, *args: object) -> None:
             message += f" (and {more} more like this since)"
     kind.count += 1
     if kind.count <= MOST:
-        logger.warning(message, *args)
+        logger.log(level, message, *args, exc_info=exc_info)

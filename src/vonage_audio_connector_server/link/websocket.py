@@ -64,7 +64,8 @@ class WebSocketProtocol(ApplicationProtocol):
         self._was_read_paused = False  # since the ping: the answer may be there, unread
         self._timer: asyncio.TimerHandle | None = None  # the next ping, the wait for a pong, or the end of a close
         self._stall_timer: asyncio.TimerHandle | None = None
-        self._is_ended = False  # the end was told
+        self._ended_as: tuple[int, str, ClosedBy] | None = None  # what was told of the end
+        self._is_held = False  # until a call takes it
         self.close_timeout = CLOSE_S
 
     # asyncio's and uvicorn's side
@@ -88,7 +89,7 @@ class WebSocketProtocol(ApplicationProtocol):
     def shutdown(self) -> None:
         """The server stops."""
         self._fail_handshake()
-        if not self._is_ended:
+        if self._ended_as is None:
             self._websocket.send_close(SERVICE_RESTART)
             self._flush()
             self._end(SERVICE_RESTART, "", "server")
@@ -114,9 +115,20 @@ class WebSocketProtocol(ApplicationProtocol):
         """See `Link`."""
         return self
 
+    def hold(self) -> None:
+        """A call will take the link: until then nothing is read, for it would be the ASGI application's."""
+        self._is_held = True
+        self._pause_reading()
+
     def start(self, receiver: Receiver, max_message_bytes: int, tasks: object) -> None:
         """See `Link`. From here on sockets are read together, where that can be."""
-        self._is_taken = True
+        self._is_taken, self._is_held = True, False
+        if self._ended_as is not None:
+            self._loop.call_soon(receiver.lost, *self._ended_as)
+            return
+        self._resume_reading()
+        if self._early:
+            self._loop.call_soon(self._read_early)
         self._max_message_bytes = max_message_bytes
         self._give_to(receiver)
         self._websocket = make_protocol(max_message_bytes, state=OPEN)
@@ -134,7 +146,7 @@ class WebSocketProtocol(ApplicationProtocol):
 
     def close(self, code: int, reason: str) -> None:
         """See `Link`. The socket stays open until the peer has answered, `close_timeout` at most."""
-        if not self._is_ended:
+        if self._ended_as is None:
             self._websocket.send_close(code, reason)
             self._flush()
             self._end(code, reason, "program")
@@ -205,9 +217,10 @@ class WebSocketProtocol(ApplicationProtocol):
             self._loop.call_soon(self._read_early)
 
     def _read_early(self) -> None:
-        early, self._early = self._early, b""
-        self._resume_reading()
-        self.data_received(early)
+        if not self._is_held:
+            early, self._early = self._early, b""
+            self._resume_reading()
+            self.data_received(early)
 
     # Keep-alive
 
@@ -242,9 +255,9 @@ class WebSocketProtocol(ApplicationProtocol):
     # The end
 
     def _end(self, code: int, reason: str, by: ClosedBy) -> None:
-        if self._is_ended:
+        if self._ended_as is not None:
             return
-        self._is_ended = True
+        self._ended_as = code, reason, by
         receiver = self._receiver
         self._give_to(None)
         self.leave_poller()

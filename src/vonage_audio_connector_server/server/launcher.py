@@ -14,7 +14,7 @@ import uvicorn
 
 from ..app import AudioConnector
 from ..call.call import CANCELLED_GRACE_S
-from ..calls import Calls
+from ..calls import SERVERS, Calls
 from ..config import AudioConnectorServerConfig, Hook, WebSocketImplementation, shared_options
 from ..errors import AudioConnectorStartServerError
 from ..link.websocket import WebSocketProtocol
@@ -52,6 +52,7 @@ async def start_server(config: AudioConnectorServerConfig) -> AudioConnectorServ
         check_certificate(config.ssl)
     sockets = await bind(config.host, config.port)
     calls = Calls()
+    SERVERS.add(calls)
     app: Any = config.app
     if app is None:
         # on_start runs when the port is open, as in the reference SDK, and not in the lifespan, which comes before.
@@ -129,6 +130,8 @@ async def _serve(server: Server, sockets: list[socket.socket], stop_hooks: list[
             listener.close()
         with contextlib.suppress(TimeoutError):  # cancelled connections that still run on_disconnect
             await asyncio.wait_for(server.calls.wait_idle(), CANCELLED_GRACE_S + 1.0)
+        SERVERS.discard(server.calls)
+        server.calls.is_draining = False  # whoever serves the same application next lets people in
         for hook in stop_hooks:
             await call(hook)
 
