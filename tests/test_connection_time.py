@@ -12,7 +12,7 @@ import trio.testing
 from conftest import FIRST_MESSAGE, FRAME_BYTES
 
 from vonage_audio_connector_server import AudioConnector, AudioFormat, Client
-from vonage_audio_connector_server.core.peer import Peer
+from vonage_audio_connector_server.simulator.router import Router
 
 pytestmark = pytest.mark.anyio
 
@@ -26,14 +26,14 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 class PlayedSocket:
-    """An ASGI connection whose far end is a `Peer`; `write_delay_s` says how long a write is held up.
+    """An ASGI connection whose far end is a `Router`; `write_delay_s` says how long a write is held up.
 
     With `answers` the peer acknowledges, as Vonage's Voice API does.
     """
 
     def __init__(self, write_delay_s: Callable[[], float] = lambda: 0.0, *, answers: bool = False) -> None:
         self.start_s = anyio.current_time()
-        self.peer = Peer(AudioFormat(), self.start_s)
+        self.peer = Router(AudioFormat(), self.start_s)
         self.sent: list[tuple[float, Any]] = []  # (seconds since the accept, message)
         self._write_delay_s = write_delay_s
         self._answers = answers

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from visitors import all_shown, seen
 
-from vonage_audio_connector_server.door import MAX_VALUES, MIN_SECRET_CHARACTERS, SharedSecret
+from vonage_audio_connector_server.admission.shared_secret import MAX_VALUES, MIN_SECRET_CHARACTERS, SharedSecret
 from vonage_audio_connector_server.errors import AudioConnectorConfigError
 from vonage_audio_connector_server.models import AudioConnectorConnectionData
 

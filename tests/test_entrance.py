@@ -87,7 +87,7 @@ async def test_an_authorize_that_waits_is_waited_for_and_not_for_ever(monkeypatc
     async with serving(authorize=authorize) as handle:
         assert await knock(handle, "/quick/yes") == 101
         assert await knock(handle, "/quick/no") == 403
-        monkeypatch.setattr("vonage_audio_connector_server.entrance.AUTHORIZE_S", 0.05)
+        monkeypatch.setattr("vonage_audio_connector_server.admission.gate.AUTHORIZE_S", 0.05)
         assert await knock(handle, "/slow/yes") == 503
 
 

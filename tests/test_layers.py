@@ -18,16 +18,16 @@ SRC = Path(__file__).parent.parent / "src" / ROOT
 ROWS = [
     "errors",
     "close_codes models signatures",
-    "outcomes",
+    "results",
     "core",
     "config runtime sparing steps watchdog simulator",
-    "door entrance link",
-    "tokens call",
+    "admission link",
+    "call",
     "messages playback",
     "speaker",
     "client",
     "block calls mounting",
-    "app console",
+    "asgi console",
     "server",
     "video",
     "cli",
@@ -38,7 +38,7 @@ RANKS = {"": -1} | {name: rank for rank, row in enumerate(ROWS) for name in row.
 NO_IO = {"asyncio", "anyio", "trio", "time", "socket", "starlette", "uvicorn"}
 FORBIDDEN = {"": NO_IO, "errors": NO_IO, "models": NO_IO, "core": NO_IO, "steps": {"anyio", "trio", "starlette"}}
 # What differs between asyncio and trio stands in runtime.py; our own protocol class and server are asyncio's.
-FORBIDDEN |= {name: {"asyncio", "trio"} for name in ("call", "messages", "playback", "client", "app")}
+FORBIDDEN |= {name: {"asyncio", "trio"} for name in ("call", "messages", "playback", "client", "asgi")}
 FORBIDDEN["link"] = {"trio"}
 
 FILES = sorted(SRC.rglob("*.py"))

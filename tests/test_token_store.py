@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from visitors import Clock, bringing
 
+from vonage_audio_connector_server.admission.tokens import MemoryReplayStore, OneTimeTokens
 from vonage_audio_connector_server.errors import AudioConnectorConfigError
-from vonage_audio_connector_server.tokens import MemoryReplayStore, OneTimeTokens
 
 KEY = b"the key that minter and door share"
 

@@ -15,8 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from visitors import Clock, all_shown, bringing, seen
 
+from vonage_audio_connector_server.admission.tokens import (
+    MAX_TTL_S,
+    MAX_URI_CHARACTERS,
+    MemoryReplayStore,
+    OneTimeTokens,
+)
 from vonage_audio_connector_server.errors import AudioConnectorConfigError
-from vonage_audio_connector_server.tokens import MAX_TTL_S, MAX_URI_CHARACTERS, MemoryReplayStore, OneTimeTokens
 
 KEY = b"the key that minter and door share"
 OTHER_KEY = "another key, of which no one here knows"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from vonage_audio_connector_server.core import wire
-from vonage_audio_connector_server.core.framing import Framer
+from vonage_audio_connector_server.core.framer import Framer
 from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.models import AudioFormat
 

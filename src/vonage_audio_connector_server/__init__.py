@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.2.0"
 
 if TYPE_CHECKING:
-    from .app import AudioConnector
+    from .admission.gate import AudioConnectorRefusedError
+    from .admission.shared_secret import SharedSecret
+    from .admission.tokens import (
+        MemoryReplayStore,
+        OneTimeTokens,
+        ReplayStore,
+    )
+    from .asgi import AudioConnector
     from .client import Client
     from .config import AudioConnectorServerConfig
     from .core.events import (
@@ -26,9 +33,7 @@ if TYPE_CHECKING:
         Notified,
         UnknownEvent,
     )
-    from .core.transport import JSONTransport
-    from .door import SharedSecret
-    from .entrance import AudioConnectorRefusedError
+    from .core.json_audio import JSONTransport
     from .errors import (
         AudioConnectorAudioError,
         AudioConnectorClosedError,
@@ -46,23 +51,18 @@ if TYPE_CHECKING:
         AudioFormat,
         ConnectionStats,
     )
-    from .outcomes import (
+    from .playback import Playback
+    from .results import (
         CloseReport,
         FlushResult,
         PlaybackResult,
     )
-    from .playback import Playback
     from .server.handle import AudioConnectorServerHandle
-    from .tokens import (
-        MemoryReplayStore,
-        OneTimeTokens,
-        ReplayStore,
-    )
     from .video import Video
 
 _MODULES = {
     "Audio": "core.events",
-    "AudioConnector": "app",
+    "AudioConnector": "asgi",
     "AudioConnectorAudioError": "errors",
     "AudioConnectorClosedError": "errors",
     "AudioConnectorConfigError": "errors",
@@ -71,30 +71,30 @@ _MODULES = {
     "AudioConnectorFullError": "errors",
     "AudioConnectorJSONError": "errors",
     "AudioConnectorProtocolError": "errors",
-    "AudioConnectorRefusedError": "entrance",
+    "AudioConnectorRefusedError": "admission.gate",
     "AudioConnectorServerConfig": "config",
     "AudioConnectorServerHandle": "server.handle",
     "AudioConnectorStartServerError": "errors",
     "AudioFormat": "models",
     "Cleared": "core.events",
     "Client": "client",
-    "CloseReport": "outcomes",
+    "CloseReport": "results",
     "Connected": "core.events",
     "ConnectionStats": "models",
     "DTMF": "core.events",
     "Disconnected": "core.events",
     "Event": "core.events",
-    "FlushResult": "outcomes",
-    "JSONTransport": "core.transport",
+    "FlushResult": "results",
+    "JSONTransport": "core.json_audio",
     "MediaUpdate": "core.events",
-    "MemoryReplayStore": "tokens",
+    "MemoryReplayStore": "admission.tokens",
     "MissingExtraError": "errors",
     "Notified": "core.events",
-    "OneTimeTokens": "tokens",
+    "OneTimeTokens": "admission.tokens",
     "Playback": "playback",
-    "PlaybackResult": "outcomes",
-    "ReplayStore": "tokens",
-    "SharedSecret": "door",
+    "PlaybackResult": "results",
+    "ReplayStore": "admission.tokens",
+    "SharedSecret": "admission.shared_secret",
     "UnknownEvent": "core.events",
     "Video": "video",
     "WebSocketProtocol": "link.websocket",

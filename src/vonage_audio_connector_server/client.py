@@ -19,7 +19,7 @@ from .core.events import Event
 from .errors import AudioConnectorConfigError
 from .messages import Message, Messages, as_message, events
 from .models import AudioConnectorConnectionData, AudioFormat, ConnectionStats
-from .outcomes import CloseReport
+from .results import CloseReport
 from .signatures import takes
 from .speaker import Speaker, nothing
 from .steps import Handler, name_of

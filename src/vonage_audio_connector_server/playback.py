@@ -12,11 +12,11 @@ from .call.output import TURN_S
 from .call.questions import played, result_of
 from .call.waits import Question
 from .core.frame_format import named_format
-from .core.framing import FILE_BYTES, as_pcm
+from .core.framer import FILE_BYTES, as_pcm
 from .core.ledger import Mark
 from .errors import AudioConnectorError
 from .models import FRAME_MS
-from .outcomes import PlaybackResult
+from .results import PlaybackResult
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .app import DRAIN_S
+from .asgi import DRAIN_S
 from .config import AudioConnectorServerConfig
 from .errors import AudioConnectorConfigError
 from .server.handle import AudioConnectorServerHandle

@@ -1,4 +1,4 @@
-"""Notices that an event loop is blocked, and says once which line holds it: a thread for each loop with connections.
+"""Cues that an event loop is blocked, and says once which line holds it: a thread for each loop with connections.
 
 The thread asks the loop to run a plain function, 20 times a second however many connections there are. What it asked
 is written by the thread alone, what the loop answered by the loop alone, each as one immutable tuple: so nobody needs

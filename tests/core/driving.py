@@ -7,10 +7,10 @@ from array import array
 
 from vonage_audio_connector_server.core.events import Event
 from vonage_audio_connector_server.core.ledger import Mark
-from vonage_audio_connector_server.core.peer import Peer
 from vonage_audio_connector_server.core.session import Session, WhenFull
 from vonage_audio_connector_server.models import AudioFormat
-from vonage_audio_connector_server.outcomes import FlushResult
+from vonage_audio_connector_server.results import FlushResult
+from vonage_audio_connector_server.simulator.router import Router
 
 CLEAR = ['{"event":"websocket:cleared"}', '{"action":"clear"}']
 STREAM = array("H", range(1, 65_536)).tobytes()  # none of its samples is silence
@@ -119,7 +119,7 @@ class Call:
         self.session = session
         self.obeys = obeys
         self.now_s = 0.0
-        self.peer = Peer(AudioFormat(8_000), phase_s)
+        self.peer = Router(AudioFormat(8_000), phase_s)
         self.queued = 0  # samples
         self.events: list[tuple[float, Event]] = []  # what the router said
 

@@ -7,7 +7,7 @@ from driving import CLEAR, first, long_sound, make_session, play, rounded, sound
 
 from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.errors import AudioConnectorAudioError
-from vonage_audio_connector_server.outcomes import FlushResult
+from vonage_audio_connector_server.results import FlushResult
 
 
 def test_clear_drops_all_audio_that_is_not_written_and_says_how_much() -> None:

@@ -331,12 +331,12 @@ def test_what_was_answered_or_ended_leaves_nothing_behind() -> None:
         session.notify(number)
         session.queue_audio(b"", number * 7.0, end=True)
         write(session, number * 7.0)
-        assert session.out._notices is None or len(session.out._notices._told) <= 1
+        assert session.out._cues is None or len(session.out._cues._told) <= 1
     assert len(session.out._ends) <= 1
     session.queue_audio(sound(160), 3_500.0)
     write(session, 3_500.0)
     write(session, 3_501.0)
-    assert session.out._notices is None
+    assert session.out._cues is None
     assert not session.out.has_more
 
 
@@ -346,5 +346,5 @@ def test_in_an_hour_of_talk_only_those_are_kept_that_were_not_heard() -> None:
         session.queue_audio(sound(8_000), number * 1.0)
         session.notify(number)
         assert len(play_all(session, number * 1.0, number + 0.99)) >= 40
-        assert session.out._notices is not None
-        assert len(session.out._notices._told) <= 2
+        assert session.out._cues is not None
+        assert len(session.out._cues._told) <= 2

@@ -11,10 +11,10 @@ import pytest
 from driving import wait_until_s, write
 
 from vonage_audio_connector_server.core.ledger import Mark
-from vonage_audio_connector_server.core.pacing import DEFAULT_LEAD_S
-from vonage_audio_connector_server.core.peer import Peer
+from vonage_audio_connector_server.core.pacer import DEFAULT_LEAD_S
 from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.simulator.router import Router
 
 RATE_HZ = 8_000
 FORMAT = AudioFormat(RATE_HZ)
@@ -29,7 +29,7 @@ class Network:
 
     rng: random.Random
     jitter_s: float
-    peer: Peer
+    peer: Router
     arrived_s: float = 0.0
     on_the_way: list[tuple[float, int, bytes | str]] = field(default_factory=list)
     numbers: itertools.count[int] = field(default_factory=itertools.count)
@@ -56,7 +56,7 @@ class Conversation:
         self.now_s = 1_000.0
         self.session = Session(self.now_s, assumed_format=FORMAT)
         self.session.text_received(' {"content-type":"audio/l16;rate=8000","event":"websocket:connected"}')
-        self.peer = Peer(FORMAT, self.now_s - self.rng.random())  # its ticks fall anywhere between ours
+        self.peer = Router(FORMAT, self.now_s - self.rng.random())  # its ticks fall anywhere between ours
         self.network = Network(self.rng, jitter_s, self.peer)
         self.given = 0
         self.marks: list[Mark] = []

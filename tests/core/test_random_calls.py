@@ -14,9 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vonage_audio_connector_server.core.ledger import Mark
-from vonage_audio_connector_server.core.peer import Peer
 from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.simulator.router import Router
 
 FRAME = 160
 Step = tuple[str, int]  # what, and how much: 0 to 999
@@ -29,7 +29,7 @@ class Model:
         self.session = Session(0.0, assumed_format=AudioFormat(8_000), lead_s=lead_s)
         if known:
             self.session.text_received(first(8_000))
-        self.peer = Peer(AudioFormat(8_000), phase_s)
+        self.peer = Router(AudioFormat(8_000), phase_s)
         self.obeys = obeys
         self.now_s = 0.0
         self.stuck: bytes | str | None = None  # a payload that the socket has and does not take,

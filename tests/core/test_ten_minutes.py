@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import pytest
 from driving import fill, wait_until_s
 
-from vonage_audio_connector_server.core.pacing import DEFAULT_LEAD_S, MAX_BATCH_S
-from vonage_audio_connector_server.core.peer import Peer
+from vonage_audio_connector_server.core.pacer import DEFAULT_LEAD_S, MAX_BATCH_S
 from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.simulator.router import Router
 
 FORMAT = AudioFormat(8_000)
 START_S = 4_711.003
@@ -24,7 +24,7 @@ class Call:
     """What came of it: our side, the router's, and the times and numbers of the frames of each write."""
 
     session: Session
-    peer: Peer
+    peer: Router
     writes: list[tuple[float, range]]
 
 
@@ -33,7 +33,7 @@ def call(seed: int, sound: bytes, stall_s: float) -> Call:
     rng = random.Random(seed)
     session = Session(START_S)
     session.text_received(' {"content-type":"audio/l16;rate=8000","event":"websocket:connected"}')
-    peer = Peer(FORMAT, START_S - rng.random())  # its ticks fall anywhere between ours
+    peer = Router(FORMAT, START_S - rng.random())  # its ticks fall anywhere between ours
     at = 0
     while at < len(sound):  # pieces of any size, as a speech synthesis sends them
         end = at + 2 * rng.randrange(1, 40_000)

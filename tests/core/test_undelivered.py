@@ -7,9 +7,9 @@ from driving import CLEAR, first, long_sound, make_session, play, rounded, sound
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vonage_audio_connector_server.core.json_audio import JSONTransport
 from vonage_audio_connector_server.core.session import Session
-from vonage_audio_connector_server.core.transport import JSONTransport
-from vonage_audio_connector_server.outcomes import FlushResult
+from vonage_audio_connector_server.results import FlushResult
 
 FRAME_ON_WIRE = 324  # 20 ms at 8 kHz, and the head of a WebSocket frame
 

@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from vonage_audio_connector_server import AudioConnectorError
-from vonage_audio_connector_server.core import peer, wire
+from vonage_audio_connector_server.core import wire
 from vonage_audio_connector_server.core.events import (
     DTMF,
     Audio,
@@ -23,11 +23,12 @@ from vonage_audio_connector_server.core.events import (
     Notified,
     UnknownEvent,
 )
+from vonage_audio_connector_server.core.json_audio import JSONTransport
 from vonage_audio_connector_server.core.session import Session
-from vonage_audio_connector_server.core.transport import JSONTransport
 from vonage_audio_connector_server.core.wire import encode_packet, first_message, notify_command, parse_text
 from vonage_audio_connector_server.errors import AudioConnectorJSONError
 from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.simulator import router
 
 DATA = Path(__file__).parent.parent / "data"
 
@@ -131,13 +132,13 @@ def test_a_clear_is_written_in_two_of_its_three_forms() -> None:
 
 @pytest.mark.parametrize("name", ["clear-event", "clear-action", "clear-audio"])
 def test_simulated_router_answers_every_clear(name: str) -> None:
-    assert FROM_ROUTER["cleared"] == peer.CLEARED
-    assert peer.Peer(AudioFormat(), 0.0).receive_text(FROM_SERVER[name], 0.0) == [FROM_ROUTER["cleared"]]
+    assert FROM_ROUTER["cleared"] == router.CLEARED
+    assert router.Router(AudioFormat(), 0.0).receive_text(FROM_SERVER[name], 0.0) == [FROM_ROUTER["cleared"]]
 
 
 @pytest.mark.parametrize("name", ["notify", "notify-playback"])
 def test_simulated_router_answers_a_notify_as_the_router_does(name: str) -> None:
-    assert peer.Peer(AudioFormat(), 0.0).receive_text(FROM_SERVER[name], 0.0) == [FROM_ROUTER[name]]
+    assert router.Router(AudioFormat(), 0.0).receive_text(FROM_SERVER[name], 0.0) == [FROM_ROUTER[name]]
 
 
 # Forms between the rows

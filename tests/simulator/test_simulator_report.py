@@ -3,10 +3,10 @@ from collections.abc import Callable
 
 import pytest
 
-from vonage_audio_connector_server.core.peer import Peer
 from vonage_audio_connector_server.core.wire import CLEAR_ACTION
 from vonage_audio_connector_server.models import AudioFormat
 from vonage_audio_connector_server.simulator.report import Ending, Hole, SimulationReport, build_report
+from vonage_audio_connector_server.simulator.router import Router
 
 FORMAT = AudioFormat()
 QUIET = b"\1\0" * 320
@@ -18,9 +18,9 @@ def loud(tone: Callable[..., bytes]) -> bytes:
     return tone(0.02)
 
 
-def played(*pieces: tuple[int, int, bytes]) -> Peer:
+def played(*pieces: tuple[int, int, bytes]) -> Router:
     """A peer that has heard (first tick, ticks, frame) each."""
-    peer = Peer(FORMAT, 100.0)
+    peer = Router(FORMAT, 100.0)
     for first, ticks, frame in pieces:
         for tick in range(first, first + ticks):
             peer.receive_bytes(frame, at(tick) - 0.01)
@@ -32,7 +32,7 @@ def at(tick: int) -> float:
     return 100.0 + tick * 0.02
 
 
-def report_of(peer: Peer, question_loud: list[int] | None = None) -> SimulationReport:
+def report_of(peer: Router, question_loud: list[int] | None = None) -> SimulationReport:
     return build_report(peer, ANSWERED, question_loud=question_loud or [])
 
 
@@ -85,7 +85,7 @@ def test_the_sides_of_a_hole_reach_100_ms(loud: bytes) -> None:
 
 def test_in_frames_of_10_ms_the_sides_reach_100_ms_as_well(loud: bytes) -> None:
     for quiet_ticks, is_gap in ((9, True), (10, False)):
-        peer = Peer(AudioFormat(16_000, 10), 100.0)
+        peer = Router(AudioFormat(16_000, 10), 100.0)
         for tick in [*range(1, 11), *range(200, 210)]:
             is_loud = tick <= 10 - quiet_ticks or tick >= 200 + quiet_ticks
             peer.receive_bytes(loud[320:] if is_loud else QUIET[:320], 100.0 + tick * 0.01 - 0.005)
@@ -99,7 +99,7 @@ def test_in_frames_of_10_ms_the_sides_reach_100_ms_as_well(loud: bytes) -> None:
 
 
 def test_a_hole_that_was_asked_for_is_a_pause(loud: bytes) -> None:
-    peer = Peer(FORMAT, 100.0)
+    peer = Router(FORMAT, 100.0)
     for _ in range(10):
         peer.receive_bytes(loud, at(0) + 0.01)
     peer.receive_text(CLEAR_ACTION, at(4) + 0.01)  # four of ten have been played
@@ -114,7 +114,7 @@ def test_a_hole_that_was_asked_for_is_a_pause(loud: bytes) -> None:
 
 
 def test_a_clear_that_is_answered_at_once_leaves_no_hole(loud: bytes) -> None:
-    peer = Peer(FORMAT, 100.0)
+    peer = Router(FORMAT, 100.0)
     peer.receive_bytes(loud, at(0) + 0.01)
     peer.receive_text(CLEAR_ACTION, at(1) + 0.01)
     peer.receive_bytes(loud, at(1) + 0.01)
@@ -160,7 +160,7 @@ def test_without_speech_in_the_question_there_is_no_answer_time(loud: bytes) -> 
 
 
 def test_what_was_never_played_is_told(loud: bytes) -> None:
-    peer = Peer(FORMAT, 100.0)
+    peer = Router(FORMAT, 100.0)
     for _ in range(30):
         peer.receive_bytes(loud, at(0) + 0.01)
     peer.advance(at(10))
@@ -173,7 +173,7 @@ def test_what_was_never_played_is_told(loud: bytes) -> None:
 
 
 def test_wrong_sizes_overflow_and_errors_are_problems(loud: bytes) -> None:
-    peer = Peer(FORMAT, 100.0, buffer_frames=2)
+    peer = Router(FORMAT, 100.0, buffer_frames=2)
     for frame in (loud, loud[:160], loud, loud):
         peer.receive_bytes(frame, at(0) + 0.01)
     peer.advance(at(5))

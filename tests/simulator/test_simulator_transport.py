@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import ServerConnection
 
-from vonage_audio_connector_server.core.transport import JSONTransport
+from vonage_audio_connector_server.core.json_audio import JSONTransport
 from vonage_audio_connector_server.errors import AudioConnectorAudioError, AudioConnectorConfigError
 from vonage_audio_connector_server.simulator import Progress, SimulationReport, simulate
 from vonage_audio_connector_server.simulator.form import AudioForm

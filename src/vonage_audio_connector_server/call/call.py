@@ -23,7 +23,7 @@ from ..core.session import Session
 from ..errors import AudioConnectorClosedError
 from ..link.base import Link, turn_of
 from ..models import AudioFormat, ConnectionStats
-from ..outcomes import ClosedBy, CloseReport
+from ..results import ClosedBy, CloseReport
 from ..runtime import call_clock, loop_time, native_loop
 from ..steps import Handler
 from ..watchdog import Watchdog, watch

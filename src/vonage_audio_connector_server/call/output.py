@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 from ..core.ledger import Mark
 from ..core.session import Session
 from ..link.base import LoopTurn, Sink
-from ..outcomes import FlushResult
+from ..results import FlushResult
 from ..runtime import TICK_S, let_others_run, make_timer
 from .waits import CHANGED, Waits
 

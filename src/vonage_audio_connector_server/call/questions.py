@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ..core.ledger import Mark
 from ..models import AudioFormat
-from ..outcomes import PlaybackResult
+from ..results import PlaybackResult
 from ..runtime import TICK_S
 from .call import Call
 from .waits import CHANGED, Question

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..core.transport import JSONTransport
-from ..door import SharedSecret
+from ..admission.shared_secret import SharedSecret
+from ..core.json_audio import JSONTransport
 from .target import CommandError
 
 SECRET_VARIABLE = "AUDIO_CONNECTOR_SECRET"

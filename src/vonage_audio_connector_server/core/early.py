@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .outbound import Outbound
+from .playout import Playout
 
 
 class Early:
@@ -39,7 +39,7 @@ class Early:
         self._texts.clear()
         self.size_bytes = 0
 
-    def pour(self, out: Outbound) -> None:
+    def pour(self, out: Playout) -> None:
         """The format is known: give all of it to the queue."""
         for pcm, end in self._audio:
             out.push(pcm, self._queued_at_s, end=end)

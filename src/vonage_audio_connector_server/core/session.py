@@ -14,14 +14,14 @@ from typing import Any, Literal
 
 from ..errors import AudioConnectorFullError
 from ..models import FRAME_MS, SAMPLE_BYTES, AudioFormat
-from ..outcomes import FlushResult
+from ..results import FlushResult
 from .early import Early
 from .events import Audio, Cleared, Connected, Event, Notified
 from .frame_format import named_format
+from .json_audio import JSONTransport
 from .ledger import Mark
-from .outbound import Outbound
-from .pacing import DEFAULT_LEAD_S
-from .transport import JSONTransport
+from .pacer import DEFAULT_LEAD_S
+from .playout import Playout
 from .wire import DEFAULT_CLEAR_COMMANDS, load_object, notify_command, read_object
 
 FORMAT_WAIT_S = 1.0
@@ -73,7 +73,7 @@ class Session:
         self.frames_in = self.bytes_in = self.texts_in = self.odd_frames_in = 0
         self.texts_out = self.flushes = self.clears_acknowledged = 0
         self._assumed_format = assumed_format or AudioFormat()
-        self.out = Outbound(now_s, self._assumed_format.rate_hz, lead_s)
+        self.out = Playout(now_s, self._assumed_format.rate_hz, lead_s)
         self.sends: JSONTransport | None = transport if isinstance(transport, JSONTransport) else None
         self._receives = JSONTransport() if transport == "auto" else self.sends
         self._transport_settled = transport != "auto"

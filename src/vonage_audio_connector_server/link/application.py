@@ -17,7 +17,7 @@ from starlette.types import Message
 from websockets.http11 import Request, Response
 
 from ..close_codes import ABNORMAL, INTERNAL_ERROR, NORMAL, SERVICE_RESTART
-from ..outcomes import ClosedBy
+from ..results import ClosedBy
 from .frames import FrameProtocol
 from .handshake import denial, log_answer, make_scope, read_headers
 

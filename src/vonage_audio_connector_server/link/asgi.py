@@ -19,8 +19,8 @@ from anyio.abc import TaskGroup
 from starlette.websockets import WebSocketDisconnect
 
 from ..close_codes import ABNORMAL, NO_STATUS, SERVICE_RESTART, TOO_BIG
-from ..core.transport import JSONTransport
-from ..outcomes import ClosedBy
+from ..core.json_audio import JSONTransport
+from ..results import ClosedBy
 from ..runtime import (
     call_clock,
     current_task,

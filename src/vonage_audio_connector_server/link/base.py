@@ -10,8 +10,8 @@ from weakref import WeakKeyDictionary
 
 from anyio.abc import TaskGroup
 
-from ..core.transport import JSONTransport
-from ..outcomes import ClosedBy
+from ..core.json_audio import JSONTransport
+from ..results import ClosedBy
 
 Outbox = list[bytes | str]
 """What is to be written, from the left: `bytes` is a frame of audio, `str` a text."""

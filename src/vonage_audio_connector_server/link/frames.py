@@ -26,7 +26,7 @@ from websockets.protocol import OPEN
 from websockets.server import ServerProtocol
 
 from ..close_codes import INVALID_DATA, NO_STATUS
-from ..core.transport import JSONTransport
+from ..core.json_audio import JSONTransport
 from ..sparing import warn
 from .base import Outbox, Receiver, turn_of
 

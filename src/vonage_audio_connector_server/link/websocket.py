@@ -18,7 +18,7 @@ from typing import Any
 from websockets.protocol import CLOSING, OPEN
 
 from ..close_codes import ABNORMAL, INTERNAL_ERROR, SERVICE_RESTART
-from ..outcomes import ClosedBy
+from ..results import ClosedBy
 from ..sparing import warn
 from .application import ApplicationProtocol
 from .base import Receiver, Sink

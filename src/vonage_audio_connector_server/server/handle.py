@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Self
 
-from ..app import DRAIN_S
+from ..asgi import DRAIN_S
 from .uvicorn_server import Server
 
 

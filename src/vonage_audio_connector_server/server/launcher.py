@@ -12,7 +12,7 @@ from typing import Any
 
 import uvicorn
 
-from ..app import AudioConnector
+from ..asgi import AudioConnector
 from ..call.call import CANCELLED_GRACE_S
 from ..calls import SERVERS, Calls
 from ..config import AudioConnectorServerConfig, Hook, WebSocketImplementation, shared_options

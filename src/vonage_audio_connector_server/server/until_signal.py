@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import uvicorn
 
-from ..app import DRAIN_S
+from ..asgi import DRAIN_S
 from ..config import AudioConnectorServerConfig
 from ..errors import AudioConnectorStartServerError
 from ..runtime import has_loop

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from ..core.peer import Peer
-from ..core.transport import JSONTransport
+from ..core.json_audio import JSONTransport
 from ..core.wire import first_message
 from ..errors import AudioConnectorConfigError
 from ..models import FRAME_MS
@@ -27,6 +26,7 @@ from .form import AudioForm
 from .loudness import is_loud, level_dbfs
 from .question import Question
 from .report import Ending, Outcome, SimulationReport, build_report
+from .router import Router
 
 STUCK_S = 10.0
 """A frame that the socket doesn't take for this long ends the call: the server has stopped reading."""
@@ -110,7 +110,7 @@ async def simulate(
     try:
         websocket = await dial(url, custom, ssl_context)
     except DialError as exc:
-        nothing = Peer(question.audio_format, 0.0)
+        nothing = Router(question.audio_format, 0.0)
         ending = Ending("not connected", str(exc))
         return build_report(nothing, ending, question_loud=question.loud, transport=form.name)
     call = _Call(websocket, question, form, custom, patience, silence_after=silence_after, on_progress=on_progress)
@@ -158,7 +158,7 @@ class _Call:
         self._now = asyncio.get_running_loop().time
         self._start_s = self._now()
         self._ended_s: float | None = None
-        self._peer = Peer(self._format, self._start_s)
+        self._peer = Router(self._format, self._start_s)
         self._loud_tick = -1  # the last tick that plays, or is going to play, something loud
         self._frames_sent = self._texts_received = self._wrong_transport = 0
         self._progress_ticks = _PROGRESS_MS // self._format.frame_ms

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
-from ..core.transport import JSONTransport
+from ..core.json_audio import JSONTransport
 from ..errors import AudioConnectorConfigError
 
 TransportName = Literal["binary", "json"]

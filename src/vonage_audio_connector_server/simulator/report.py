@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from ..core.peer import Peer
 from ..models import AudioFormat
 from .form import TransportName
 from .loudness import loud_ticks
+from .router import Router
 
 Outcome = Literal[
     "answered",
@@ -165,7 +165,7 @@ class SimulationReport:
 
 
 def build_report(
-    peer: Peer,
+    peer: Router,
     ending: Ending,
     *,
     question_loud: Sequence[int],
@@ -220,7 +220,7 @@ def build_report(
     )
 
 
-def _holes(peer: Peer, loud: set[int]) -> tuple[tuple[Hole, ...], tuple[Hole, ...]]:
+def _holes(peer: Router, loud: set[int]) -> tuple[tuple[Hole, ...], tuple[Hole, ...]]:
     """The gaps and the pauses between what was played."""
     frame_s, frame_ms = peer.audio_format.frame_s, peer.audio_format.frame_ms
     side_ticks = _SIDE_MS // frame_ms

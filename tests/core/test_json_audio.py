@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vonage_audio_connector_server.core.events import DTMF, Audio, Connected, UnknownEvent
+from vonage_audio_connector_server.core.json_audio import JSONTransport
 from vonage_audio_connector_server.core.session import Session
-from vonage_audio_connector_server.core.transport import JSONTransport
 from vonage_audio_connector_server.errors import AudioConnectorConfigError
 from vonage_audio_connector_server.models import AudioFormat
 

@@ -11,17 +11,18 @@ from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
+from .admission.gate import FORBIDDEN, AudioConnectorRefusedError, Refusal, ask, connection_data, mask_query, refuse
+from .admission.shared_secret import SharedSecret
+from .admission.tokens import OneTimeTokens
 from .block import Block
 from .call.call import Call
 from .calls import CALLS, SERVERS, Calls
 from .client import Client
 from .close_codes import ABNORMAL, SERVICE_RESTART
 from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Authorize, Hook, OnConnect
-from .core.pacing import DEFAULT_LEAD_S
+from .core.pacer import DEFAULT_LEAD_S
 from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
-from .door import SharedSecret
-from .entrance import FORBIDDEN, AudioConnectorRefusedError, Refusal, ask, connection_data, mask_query, refuse
 from .errors import AudioConnectorConfigError
 from .link.application import LINK
 from .link.asgi import ASGILink
@@ -29,7 +30,6 @@ from .link.base import Link
 from .models import AudioConnectorConnectionData, place_of
 from .mounting import answer_without_slash
 from .steps import Handler, call
-from .tokens import OneTimeTokens
 
 logger = logging.getLogger("vonage_audio_connector_server")
 

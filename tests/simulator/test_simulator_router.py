@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vonage_audio_connector_server.core.peer import Peer, Run
 from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.simulator.router import Router, Run
 
 FORMAT = AudioFormat(8_000)
 SILENCE = bytes(320)
@@ -18,9 +18,9 @@ def tone(number: int) -> bytes:
     return number.to_bytes(2, "little") * 160
 
 
-def make_peer(frames: int = 0) -> Peer:
+def make_peer(frames: int = 0) -> Router:
     """A router whose first tick is at 100 s, with frames 1, 2, … that came before."""
-    peer = Peer(FORMAT, 100.0)
+    peer = Router(FORMAT, 100.0)
     for number in range(1, frames + 1):
         peer.receive_bytes(tone(number), EARLY_S)
     return peer
@@ -87,7 +87,7 @@ def test_what_is_heard_does_not_depend_on_how_often_the_time_is_told() -> None:
 
 
 def test_ticks_are_exact_after_hours() -> None:
-    peer = Peer(AudioFormat(50), 100.0)  # one sample a frame, because silence is kept, too
+    peer = Router(AudioFormat(50), 100.0)  # one sample a frame, because silence is kept, too
     peer.advance(100.0 + 6 * 3600 - 0.02)
     peer.receive_bytes(b"\1\0", 100.0 + 6 * 3600 - 0.01)
     peer.advance(100.0 + 6 * 3600 - 0.001)
@@ -137,7 +137,7 @@ def test_a_full_buffer_drops_the_new_frame() -> None:
 
 
 def test_size_of_the_buffer_can_be_set() -> None:
-    peer = Peer(FORMAT, 100.0, buffer_frames=2)
+    peer = Router(FORMAT, 100.0, buffer_frames=2)
     for number in (1, 2, 3):
         peer.receive_bytes(tone(number), EARLY_S)
     assert (peer.overflowed, peer.buffered_s) == (1, 0.04)
@@ -158,7 +158,7 @@ def test_furthest_ahead_is_the_longest_wait_of_a_frame_for_its_turn() -> None:
 
 
 def test_a_dropped_frame_is_not_ahead() -> None:
-    peer = Peer(FORMAT, 100.0, buffer_frames=1)
+    peer = Router(FORMAT, 100.0, buffer_frames=1)
     peer.receive_bytes(tone(1), 100.01)
     peer.receive_bytes(tone(2), 100.01)
     assert peer.furthest_ahead_s == pytest.approx(0.01)
@@ -255,7 +255,7 @@ def test_clear_drops_the_marks_of_what_was_never_played() -> None:
 
 
 def test_an_overflowed_frame_does_not_hold_back_a_mark() -> None:
-    peer = Peer(FORMAT, 100.0, buffer_frames=1)
+    peer = Router(FORMAT, 100.0, buffer_frames=1)
     peer.receive_bytes(tone(1), EARLY_S)
     peer.receive_bytes(tone(2), EARLY_S)
     peer.receive_text(mark("end"), EARLY_S)

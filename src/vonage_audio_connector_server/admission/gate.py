@@ -16,12 +16,12 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import Scope, Send
 
-from .close_codes import POLICY_VIOLATION
-from .config import Authorize
-from .errors import AudioConnectorError
-from .models import AudioConnectorConnectionData
-from .runtime import is_being_cancelled
-from .sparing import warn
+from ..close_codes import POLICY_VIOLATION
+from ..config import Authorize
+from ..errors import AudioConnectorError
+from ..models import AudioConnectorConnectionData
+from ..runtime import is_being_cancelled
+from ..sparing import warn
 
 AUTHORIZE_S = 5.0
 """How long `authorize` may take: the connect call fails unless the socket is up within 6 s (D)."""

@@ -23,7 +23,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vonage_audio_connector_server.core.ledger import Mark
-from vonage_audio_connector_server.core.outbound import MAX_REWIND_S, REMAINDER_WAIT_S
+from vonage_audio_connector_server.core.playout import MAX_REWIND_S, REMAINDER_WAIT_S
 from vonage_audio_connector_server.core.session import Session
 
 # The remainder

@@ -14,7 +14,7 @@ from driving import write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vonage_audio_connector_server.core.framing import Framer, as_pcm
+from vonage_audio_connector_server.core.framer import Framer, as_pcm
 from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.errors import AudioConnectorAudioError
 from vonage_audio_connector_server.models import AudioFormat

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vonage_audio_connector_server.core.outbound import Outbound
-from vonage_audio_connector_server.core.pacing import MAX_LEAD_S, MIN_LEAD_S, Pacer
+from vonage_audio_connector_server.core.pacer import MAX_LEAD_S, MIN_LEAD_S, Pacer
+from vonage_audio_connector_server.core.playout import Playout
 
 START_S = 86_400.25  # a monotonic clock that runs since a day
 TINY_S = 1e-6
@@ -205,7 +205,7 @@ def test_what_is_taken_back_did_not_go_out() -> None:
 # A live source
 
 
-def live(out: Outbound, now_s: float) -> bool:
+def live(out: Playout, now_s: float) -> bool:
     """Send one frame of a live source, if it may be sent now."""
     out.has_more = False
     is_sent = out.push_live(bytes(out.frame_bytes), now_s) is not None
@@ -213,8 +213,8 @@ def live(out: Outbound, now_s: float) -> bool:
     return is_sent
 
 
-def outbound(rate_hz: int, lead_s: float) -> Outbound:
-    out = Outbound(START_S, rate_hz, lead_s)
+def outbound(rate_hz: int, lead_s: float) -> Playout:
+    out = Playout(START_S, rate_hz, lead_s)
     out.know_format()
     return out
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 from ..models import FRAME_MS, SAMPLE_BYTES
-from .framing import Framer
+from .cues import Cues
+from .framer import Framer
 from .gaps import MIN_GAP_S, Gaps
 from .ledger import Ledger, Mark
-from .notices import Notices
-from .pacing import EPSILON_S, MIN_LEAD_S, Pacer
+from .pacer import EPSILON_S, MIN_LEAD_S, Pacer
 
 REMAINDER_WAIT_S = 0.2
 """How long part of a frame waits for the rest where its source is live, that is, not ahead of the listener."""
@@ -31,7 +31,7 @@ _ASK_AGAIN_S = 1.0  # where the peer is known not to have got what it should hav
 _new_tuple = tuple.__new__  # of a named one, past its own `__new__`, which takes three times as long
 
 
-class Outbound:
+class Playout:
     """The queue of one connection, and its schedule.
 
     Args:
@@ -55,7 +55,7 @@ class Outbound:
         self.paused = self.has_more = False
         self._framer = Framer()
         self._history: list[bytes] = []
-        self._notices: Notices | None = None  # while there are some
+        self._cues: Cues | None = None  # while there are some
         self._queued_at_s = now_s  # when audio was last queued
         self._audio_since_s = now_s  # since when there is something to send
         self._sent_at_s = now_s  # when the last batch was handed over
@@ -122,9 +122,9 @@ class Outbound:
 
     def notify(self, text: str, wire: int) -> None:
         """Send a text right behind the audio that ends at `wire`."""
-        self._notices = self._notices or Notices()
-        self._notices.add(wire, text)
-        self.outbox.extend(self._notices.take(self.pacer.total_samples))
+        self._cues = self._cues or Cues()
+        self._cues.add(wire, text)
+        self.outbox.extend(self._cues.take(self.pacer.total_samples))
         self.has_more = True
 
     # What is taken out again
@@ -139,7 +139,7 @@ class Outbound:
         sent = self.ledger.heard(sent_wire) - self.ledger.heard(heard_wire)
         heard, dropped = self.ledger.end_epoch(heard_wire)
         self._recall_notices(heard_wire)
-        self._notices = None
+        self._cues = None
         self._framer.clear()
         self._ends.clear()
         self._history.clear()
@@ -186,9 +186,9 @@ class Outbound:
 
     def due_s(self, now_s: float) -> float | None:
         """When more will be due; None where nothing waits for its time. What is due by now has moved to the outbox."""
-        if self._notices is not None:
-            self._notices.heard(self.heard_wire(now_s))
-            self._notices = self._notices or None
+        if self._cues is not None:
+            self._cues.heard(self.heard_wire(now_s))
+            self._cues = self._cues or None
         if self.paused:
             return None
         framer, frame_bytes = self._framer, self.frame_bytes
@@ -199,12 +199,12 @@ class Outbound:
         if framer.size_bytes:
             return self.pacer.due_s if framer.size_bytes >= frame_bytes else self._remainder_due_s()
         if not self.unheard_s(now_s):
-            self._notices = None
+            self._cues = None
             if not self._live:
                 self._history.clear()
             self.has_more = False
             return None
-        self.has_more = self._notices is not None or (not self._live and bool(self._history))
+        self.has_more = self._cues is not None or (not self._live and bool(self._history))
         position_s = self.pacer.position_s  # when all has been heard, and something can be forgotten
         return None if not self.has_more else position_s if position_s > now_s else now_s + _ASK_AGAIN_S
 
@@ -261,7 +261,7 @@ class Outbound:
         budget_bytes = self.pacer.budget_samples(now_s) * SAMPLE_BYTES
         if not budget_bytes:
             return
-        framer, outbox, history, notices = self._framer, self.outbox, self._history, self._notices
+        framer, outbox, history, cues = self._framer, self.outbox, self._history, self._cues
         frame_bytes, total_samples = self.frame_bytes, self.pacer.total_samples
         if framer.size_bytes < frame_bytes:  # only the remainder is left, and nobody brought the rest in time
             self._pad(now_s)
@@ -271,8 +271,8 @@ class Outbound:
             taken_bytes += frame_bytes
             outbox.append(frame)
             history.append(frame)
-            if notices is not None:
-                outbox.extend(notices.take(total_samples + taken_bytes // SAMPLE_BYTES))
+            if cues is not None:
+                outbox.extend(cues.take(total_samples + taken_bytes // SAMPLE_BYTES))
         samples = taken_bytes // SAMPLE_BYTES
         dry_s = self.pacer.sent(samples, now_s)
         self.frames_out += taken_bytes // frame_bytes
@@ -293,7 +293,7 @@ class Outbound:
 
     def _recall_notices(self, wire: int) -> None:
         """The audio behind `wire` waits again, or is dropped: so the texts that follow it do, too."""
-        for text in self._notices.recall(wire) if self._notices is not None else ():
+        for text in self._cues.recall(wire) if self._cues is not None else ():
             if text in self.outbox:
                 self.outbox.remove(text)
 
