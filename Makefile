@@ -58,6 +58,7 @@ demo: $(LEAN) ## let a simulated session speak to a real server, and print what 
 
 docs: $(DOCS) ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
+	@echo "Open site/index.html"
 
 bench: $(BENCH) ## compare with other libraries, half an hour on a quiet machine (ARGS="--rows a,b")
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)

@@ -215,7 +215,7 @@ class AudioConnector:
         calls as they are; new handshakes are refused from its beginning on.
 
         Args:
-            drain_s: how long what is being said may take; what goes on longer is cut off.
+            drain_s: how long what is being said may take, 10 s by default; what goes on longer is cut off.
         """
         await self._calls.drain(drain_s)
 

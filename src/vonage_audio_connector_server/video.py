@@ -35,7 +35,7 @@ class Video:
 
         Args:
             options: the settings; the name is the reference SDK's.
-            drain_s: how long what is being said may take; what goes on longer is cut off.
+            drain_s: how long what is being said may take, 10 s by default; what goes on longer is cut off.
 
         Raises:
             AudioConnectorConfigError: `options` is no AudioConnectorServerConfig.

@@ -54,7 +54,7 @@ class AudioConnectorServerHandle:
         the event loop. Cancelling it doesn't stop the stopping.
 
         Args:
-            drain_s: how long what is being said may take; 0 cuts it off.
+            drain_s: how long what is being said may take, 10 s by default; 0 cuts it off.
 
         Raises:
             Exception: what `on_stop` raised.
