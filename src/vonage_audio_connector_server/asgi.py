@@ -135,10 +135,13 @@ class AudioConnector:
             with suppress(OSError):  # the peer went away
                 await refuse(scope, send, exc.status_code)
             return
-        with self._calls.place():
+        self._calls.enter()
+        try:
             client = await self._accept(scope, receive, send, info, identity)
             if client is not None:
                 await self._serve(client, self.config.on_connect or _ignore, receive, send)
+        finally:
+            self._calls.leave()
 
     def route(self, path: str, name: str | None = None) -> WebSocketRoute:
         """A route for exactly this path, with parameters as Starlette has them: `client.path_params` has their values.
@@ -175,13 +178,16 @@ class AudioConnector:
         receive, send = websocket.receive, websocket.send
         await receive()
         info, identity = await self._admit(websocket.scope)
-        with self._calls.place():
+        self._calls.enter()
+        try:
             client = await self._accept(websocket.scope, receive, send, info, identity)
             if client is None:
                 raise WebSocketDisconnect(ABNORMAL)
             block = Block(client, self.config.on_connect)
             async with block.beside(self._serve, client, block, receive, send):
                 yield client
+        finally:
+            self._calls.leave()
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncIterator[None]:

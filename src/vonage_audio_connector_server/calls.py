@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from weakref import WeakSet
 
 import anyio
@@ -35,17 +33,16 @@ class Calls:
         self.is_draining = False
         self._all_gone: anyio.Event | None = None
 
-    @contextmanager
-    def place(self) -> Iterator[None]:
-        """Count one that is being let in, and then served."""
+    def enter(self) -> None:
+        """Count one that is being let in, and then served; `leave` must follow."""
         self.places += 1
-        try:
-            yield
-        finally:
-            self.places -= 1
-            if not self.places and self._all_gone is not None:
-                self._all_gone.set()
-                self._all_gone = None
+
+    def leave(self) -> None:
+        """It is over."""
+        self.places -= 1
+        if not self.places and self._all_gone is not None:
+            self._all_gone.set()
+            self._all_gone = None
 
     async def wait_idle(self) -> None:
         """Wait until none is being served."""

@@ -38,6 +38,23 @@ class DisconnectedError(ConnectionError):
 class ApplicationProtocol(FrameProtocol):
     """Runs the application, and is the `Receiver` of its connection until a call takes the link."""
 
+    __slots__ = (
+        "_denial",
+        "_disconnect",
+        "_drained",
+        "_early",
+        "_has_closed",
+        "_inbox",
+        "_is_quiet",
+        "_is_read_paused",
+        "_is_taken",
+        "_request",
+        "_response",
+        "_scope",
+        "_setup",
+        "_waiter",
+    )
+
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], loop: Any, max_bytes: int) -> None:
         super().__init__(loop, max_bytes)
         self._setup: Any = config, server_state, app_state  # until the request has come

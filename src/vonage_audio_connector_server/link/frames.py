@@ -29,18 +29,12 @@ from ..close_codes import INVALID_DATA, NO_STATUS
 from ..core.json_audio import JSONTransport
 from ..sparing import warn
 from .base import Outbox, Receiver, turn_of
-
-BINARY: Final = 0x82  # the first byte of a whole message: FIN, and the opcode
-TEXT: Final = 0x81
-CLOSE: Final = 0x88
-MASKED_16: Final = 0xFE
-"""The second byte of a masked frame whose length stands in the next two: 126 to 65,535 bytes, as all audio has."""
+from .octets import AUDIO_HEADS, BINARY, CLOSE, MASKED_16, TEXT, encode, frame_end
 
 LARGE_BYTES: Final = 64 * 1024
 """Of a frame that is longer, each part is given to websockets as it comes: joining them anew each time would take the
 square of its length."""
 
-AUDIO_HEADS: Final = {size: bytes((BINARY, 126, size >> 8, size & 255)) for size in (320, 640, 960)}
 
 apply_mask = websockets.frames.apply_mask  # type: ignore[attr-defined]  # in C, where websockets comes as a wheel
 
@@ -57,6 +51,26 @@ def make_protocol(max_message_bytes: int, **more: Any) -> ServerProtocol:
 
 class FrameProtocol(asyncio.Protocol):
     """Reads and writes the frames of one connection; what else becomes of it is the affair of a subclass."""
+
+    __slots__ = (
+        "_audio_received",
+        "_decoder",
+        "_fd",
+        "_fragments",
+        "_has_part",
+        "_is_broken",
+        "_is_paused",
+        "_lane_bytes",
+        "_left_bytes",
+        "_loop",
+        "_max_message_bytes",
+        "_owed_pong",
+        "_part",
+        "_receiver",
+        "_transport",
+        "_turn",
+        "_websocket",
+    )
 
     def __init__(self, loop: asyncio.AbstractEventLoop, max_message_bytes: int) -> None:
         self._loop = loop
@@ -128,7 +142,7 @@ class FrameProtocol(asyncio.Protocol):
         if self._receiver is None:
             self._receive_closed(data[at:])
             return end
-        stop = _frame_end(data, at, end)
+        stop = frame_end(data, at, end)
         if stop <= end and data[at] == TEXT and data[at + 1] == MASKED_16 and stop - at - 8 <= self._lane_bytes:
             self._text_received(apply_mask(data[at + 8 : stop], data[at + 4 : at + 8]))
             return stop
@@ -236,7 +250,7 @@ class FrameProtocol(asyncio.Protocol):
         if len(outbox) == 1 and json_audio is None and len(first) in AUDIO_HEADS and type(first) is bytes:
             data = AUDIO_HEADS[len(first)] + first
         else:
-            data = b"".join([_encode(payload, json_audio) for payload in outbox])
+            data = b"".join([encode(payload, json_audio) for payload in outbox])
         try:
             sent = os.write(fd, data)
         except BlockingIOError:
@@ -248,7 +262,7 @@ class FrameProtocol(asyncio.Protocol):
         if sent == len(data):
             outbox.clear()
             return True
-        while sent >= len(data := _encode(outbox.pop(0), json_audio)):
+        while sent >= len(data := encode(outbox.pop(0), json_audio)):
             sent -= len(data)
         self._transport.write(data[sent:])
         return self._write_each(outbox, json_audio)
@@ -256,7 +270,7 @@ class FrameProtocol(asyncio.Protocol):
     def _write_each(self, outbox: Outbox, json_audio: JSONTransport | None) -> bool:
         """Write one message after the other through the transport, as long as that holds none."""
         while outbox and not self._is_paused:
-            self._transport.write(_encode(outbox.pop(0), json_audio))
+            self._transport.write(encode(outbox.pop(0), json_audio))
         return not outbox
 
     def _write_control(self, data: bytes) -> None:
@@ -306,38 +320,3 @@ class FrameProtocol(asyncio.Protocol):
     def _violated(self) -> None:
         """What came breaks the protocol; websockets has made the close."""
         raise NotImplementedError
-
-
-def _encode(payload: bytes | str, json_audio: JSONTransport | None) -> bytes:
-    """A message as one unmasked frame."""
-    if type(payload) is bytes:
-        if json_audio is None:
-            return (AUDIO_HEADS.get(len(payload)) or _head(BINARY, len(payload))) + payload
-        payload = json_audio.encode(payload)
-    if isinstance(payload, str):
-        data = payload.encode()
-        return _head(TEXT, len(data)) + data
-    return _head(BINARY, len(payload)) + payload
-
-
-def _head(first: int, size_bytes: int) -> bytes:
-    if size_bytes < 126:
-        return bytes((first, size_bytes))
-    if size_bytes < 65_536:
-        return bytes((first, 126, size_bytes >> 8, size_bytes & 255))
-    return bytes((first, 127)) + size_bytes.to_bytes(8, "big")
-
-
-def _frame_end(data: bytes, at: int, end: int) -> int:
-    """Where the frame that begins at `at` ends, as its head says; behind `end` where the head isn't whole."""
-    if end - at < 2:
-        return end + 1
-    second = data[at + 1]
-    start = at + 2 + (4 if second & 0x80 else 0)
-    size_bytes = second & 0x7F
-    if size_bytes < 126:
-        return start + size_bytes
-    length_bytes = 2 if size_bytes == 126 else 8
-    if end - at < 2 + length_bytes:
-        return end + 1
-    return start + length_bytes + int.from_bytes(data[at + 2 : at + 2 + length_bytes], "big")

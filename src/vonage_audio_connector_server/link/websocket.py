@@ -44,6 +44,22 @@ class WebSocketProtocol(ApplicationProtocol):
     `ws_per_message_deflate` says.
     """
 
+    __slots__ = (
+        "_connections",
+        "_ended_as",
+        "_is_held",
+        "_ping",
+        "_ping_interval_s",
+        "_ping_timeout_s",
+        "_pinged_s",
+        "_polled_fd",
+        "_poller",
+        "_stall_timer",
+        "_timer",
+        "_was_read_paused",
+        "close_timeout",
+    )
+
     def __init__(
         self,
         config: Any,

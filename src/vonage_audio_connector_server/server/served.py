@@ -27,11 +27,13 @@ class ServedApp:
             await self._app(scope, receive, send)
             return
         scope.setdefault("extensions", {})[CALLS] = self._calls
-        with self._calls.place():
-            try:
-                await self._app(scope, receive, send)
-            except asyncio.CancelledError:
-                # The event loop ends, and the call has ended in order: uvicorn's own classes would log a traceback.
-                task = asyncio.current_task()
-                if task is None or not task.cancelling():
-                    raise
+        self._calls.enter()
+        try:
+            await self._app(scope, receive, send)
+        except asyncio.CancelledError:
+            # The event loop ends, and the call has ended in order: uvicorn's own classes would log a traceback.
+            task = asyncio.current_task()
+            if task is None or not task.cancelling():
+                raise
+        finally:
+            self._calls.leave()
