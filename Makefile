@@ -60,7 +60,7 @@ docs: $(DOCS) ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 	@echo "Open site/index.html"
 
-bench: $(BENCH) ## compare with other libraries, half an hour on a quiet machine (ARGS="--rows a,b")
+bench: $(BENCH) ## compare with other libraries, an hour on a quiet machine (ARGS="--rows a,b")
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
 
 bench-quick: $(BENCH) ## the three most telling comparisons, in about a minute

@@ -21,6 +21,7 @@ REMAINDER_WAIT_S = 0.2
 MAX_REWIND_S = 1.0
 """How far a pause can be rewound: 32 kB a connection at 16 kHz, kept while it speaks."""
 
+_MOST_WAITING = 8  # more than a read of a server at its limit brings of one stream
 _TRIM_FRAMES = 25  # half a second, and not for every frame of an echo
 
 _AHEAD_S = REMAINDER_WAIT_S / 2  # a source this far ahead of the listener is not live
@@ -66,22 +67,25 @@ class Playout:
     # What goes in
 
     def push_live(self, pcm: bytes, now_s: float) -> Mark | None:
-        """Move one whole frame that is due, and before which nothing waits, to the outbox: the live case, in few steps.
+        """Move one whole frame that is due to the outbox, where at most such frames wait: the live case, in few steps.
 
         Returns the mark of it; None where it did nothing, and the general way has to be taken.
         """
-        size_bytes = len(pcm)
-        if size_bytes != self.frame_bytes or self.has_more or self.outbox or not size_bytes:
+        size_bytes, waiting = len(pcm), len(self.outbox)
+        if size_bytes != self.frame_bytes or self.has_more or waiting > _MOST_WAITING or not size_bytes:
             return None
         samples = size_bytes // SAMPLE_BYTES
         pacer = self.pacer
         anchor_s, before, total_samples, unwritten_samples = pacer.line
         ahead_s = anchor_s + before / pacer.rate_hz - now_s
-        if unwritten_samples or ahead_s > pacer.lead_s + EPSILON_S:
+        # Frames that came in one read wait together for one write; whatever else is not written goes first.
+        if unwritten_samples != waiting * samples or ahead_s > pacer.lead_s + EPSILON_S:
             return None
         if ahead_s < 0.0:  # the listener had run dry, and hears it from now on
+            if waiting:
+                return None
             anchor_s, before = now_s, 0
-        pacer.line = (anchor_s, before + samples, total_samples + samples, samples)
+        pacer.line = (anchor_s, before + samples, total_samples + samples, unwritten_samples + samples)
         self.outbox.append(pcm)
         self._sent_at_s = now_s
         self.frames_out += 1
