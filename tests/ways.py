@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -12,6 +10,7 @@ from typing import Any, Protocol
 import httpx2
 import uvicorn
 from fastapi import FastAPI
+from serving import on_own_thread
 from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient, WebSocketTestSession
@@ -120,16 +119,9 @@ class Way:
 @contextlib.contextmanager
 def run_uvicorn(app: ASGIApp) -> Iterator[int]:
     """uvicorn, as users run it, in a thread of its own; yields the port."""
-    listener = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(app, log_config=None, lifespan="off", ws="websockets-sansio", timeout_graceful_shutdown=10)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        server.should_exit = True
-        thread.join()
+    with on_own_thread(config) as port:
+        yield port
 
 
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,4 +1,4 @@
-"""The messages of a call, taken with `async for`: as fast as a handler gets them."""
+"""The messages of a call, taken with `async for`, where a handler would get them."""
 
 from __future__ import annotations
 

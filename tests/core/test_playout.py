@@ -476,3 +476,47 @@ def test_what_is_due_moves_with_one_question(samples: int, writes_s: list[float]
     assert due_s is None or due_s > 5.2
     assert len(session.out.outbox) == 2
     assert session.queued_s == 0.0
+
+
+# Frames of one read
+
+
+def test_live_frames_of_one_read_wait_together_for_one_write() -> None:
+    session = make_session(16_000)
+    frames = [bytes([number, 0]) * 320 for number in range(4)]
+    out = session.out
+    marks = [out.push_live(frame, 1.0) for frame in frames]
+    assert None not in marks
+    assert out.outbox == frames
+    assert not out.has_more
+    assert (out.pacer.unwritten_samples, out.heard_wire(1.0)) == (4 * 320, 0)
+    out.outbox.clear()
+    out.written(1.0)
+    assert out.pacer.unwritten_samples == 0
+    assert out.heard_wire(1.08) == 4 * 320
+
+
+def test_a_flush_reaches_all_frames_of_one_read() -> None:
+    session = make_session(16_000)
+    for _ in range(4):
+        assert session.out.push_live(bytes(640), 1.0) is not None
+    result = session.clear(1.0)
+    assert not [payload for payload in session.out.outbox if isinstance(payload, bytes)]
+    assert result.heard_s == 0.0
+    assert result.dropped_s == pytest.approx(0.08)
+    assert session.out.frames_out == 0
+
+
+def test_behind_anything_else_that_is_not_written_a_live_frame_takes_the_general_way() -> None:
+    begun, texted, many = make_session(16_000), make_session(16_000), make_session(16_000)
+    for session in (begun, texted):
+        assert session.out.push_live(bytes(640), 1.0) is not None
+        assert session.out.push_live(bytes(640), 1.0) is not None
+    del begun.out.outbox[0]  # the socket has begun to take it
+    assert begun.out.push_live(bytes(640), 1.0) is None
+    texted.queue_text("{}")
+    assert texted.out.push_live(bytes(640), 1.0) is None
+    while many.out.push_live(bytes(640), 1.0) is not None:
+        assert len(many.out.outbox) < 20
+    assert 4 <= len(many.out.outbox) <= 9
+    assert make_session(16_000).out.push_live(b"", 1.0) is None

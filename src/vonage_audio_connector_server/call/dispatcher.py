@@ -2,7 +2,7 @@
 
 While nobody is busy with a message before it, a handler is begun at once, in the callback that brings the message (see
 `runtime.py`). One that waits is seen through by the call's own task. What comes meanwhile waits in the inbox. All ways
-of listening cost the same.
+of listening go through here.
 """
 
 from __future__ import annotations

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ..core.ledger import Mark
-from ..models import AudioFormat
 from ..results import PlaybackResult
 from ..runtime import TICK_S
 from .call import Call
@@ -63,11 +60,6 @@ def format_known(call: Call) -> Question:
         return None if is_over else session.format_due_s
 
     return ask
-
-
-def the_format(call: Call) -> Callable[[], AudioFormat]:
-    """The audio format that holds."""
-    return call.session.assume_format
 
 
 def played(call: Call, mark: Mark, confirm: bool) -> Question:
