@@ -335,6 +335,11 @@ def test_at_one_rate_what_is_heard_is_what_the_router_plays(call: dict[str, obje
     {"lead_s": 0.04, "obeys": False, "phase_s": 0.001},
     [("go", 0)] * 7 + [("queue", 1), ("queue", 0), ("stick", 33), ("go", 20), ("pause", 0)],
 )
+@example(  # whole frames and then the remainder move to the outbox, and the socket is stuck with the first of them
+    True,
+    {"lead_s": 0.04, "obeys": False, "phase_s": 0.001},
+    [("go", 0)] * 8 + [("queue_10_ms", 999), ("change_rate", 20), ("stick", 213), ("go", 33)],
+)
 def test_with_a_slow_socket_and_other_rates_nothing_is_lost(
     known: bool, call: dict[str, object], steps: list[Step]
 ) -> None:
