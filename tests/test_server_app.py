@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import trustme
+import uvicorn
 from conftest import FIRST_MESSAGE
 from fastapi import FastAPI
 from websockets.asyncio.client import ClientConnection, connect
@@ -156,6 +157,31 @@ async def test_a_connector_that_nobody_has_called_tells_that_its_server_drains()
         assert b"true" in await get(handle, "/health")
         await listen(peer)
         await stopping
+
+
+async def test_a_server_that_drains_ends_nothing_on_another_one() -> None:
+    """The other one is uvicorn itself, in the same process: its connectors know nothing of a server of ours."""
+    app, _, _ = two_bots()
+    handle = await start(app=app)
+    other = AudioConnector(speak)
+    plain = uvicorn.Server(uvicorn.Config(other, port=0, log_config=None, lifespan="off", ws="websockets-sansio"))
+    serving = asyncio.create_task(plain.serve())
+    while not plain.started:  # noqa: ASYNC110 (uvicorn has nothing to wait for)
+        await asyncio.sleep(0.01)
+    port = plain.servers[0].sockets[0].getsockname()[1]
+    async with dial(handle, "/one") as peer:
+        await peer.send(FIRST_MESSAGE)
+        assert isinstance(await peer.recv(), bytes)
+        stopping = asyncio.create_task(handle.stop())
+        await asyncio.sleep(0.01)
+        async with connect(f"ws://127.0.0.1:{port}/", compression=None, proxy=None) as caller:
+            await caller.send(FIRST_MESSAGE)
+            assert isinstance(await caller.recv(), bytes)
+            assert not other.draining
+        await listen(peer)
+        await stopping
+    plain.should_exit = True
+    await serving
 
 
 async def test_a_lifespan_that_fails_is_a_start_error() -> None:

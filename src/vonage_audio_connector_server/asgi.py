@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Collection, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -103,7 +103,8 @@ class AudioConnector:
             watchdog=watchdog,
         )
         self._calls = Calls()
-        self._server_calls: Calls | None = None  # of the server of ours that has asked it last
+        # Of the server that has asked it last, if that is one of ours; before, it may be any of ours.
+        self._servers: Collection[Calls] = SERVERS
         self._has_lifespan = self.config.on_start is None  # it has been entered, or nothing is missed without
         self._router = Router(lifespan=self.lifespan)  # for all but WebSockets
         answer_without_slash(AudioConnector)
@@ -116,8 +117,7 @@ class AudioConnector:
     @property
     def draining(self) -> bool:
         """Whether it has begun to stop, and lets nobody in any more: for a health check."""
-        servers = SERVERS if self._server_calls is None else {self._server_calls}
-        return self._calls.is_draining or any(calls.is_draining for calls in servers)
+        return self._calls.is_draining or any(calls.is_draining for calls in self._servers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a WebSocket, the lifespan, or an HTTP request, which is answered with 404."""
@@ -233,7 +233,8 @@ class AudioConnector:
                 "on_start has not run, because the application around this connector doesn't enter its lifespan: "
                 "write 'async with connector.lifespan(app): yield' there"
             )
-        self._server_calls = server_calls = _extension(scope, CALLS)
+        server_calls = _extension(scope, CALLS)
+        self._servers = () if server_calls is None else (server_calls,)
         link = _extension(scope, LINK)
         if link is not None:
             link.be_quiet()
@@ -267,7 +268,7 @@ class AudioConnector:
             own = _extension(scope, LINK)
             if own is not None:
                 own.hold()
-            if self.draining:  # since the accept began
+            if self._is_draining(_extension(scope, CALLS)):  # since the accept began
                 await send({"type": "websocket.close", "code": SERVICE_RESTART, "reason": "server stops"})
                 return None
         except (OSError, WebSocketDisconnect):
@@ -291,9 +292,12 @@ class AudioConnector:
                 await send({"type": "websocket.close", "code": code, "reason": reason})
             await receive()
 
+    def _is_draining(self, server_calls: Calls | None) -> bool:
+        return self._calls.is_draining or (server_calls is not None and server_calls.is_draining)
+
     def _full(self, server_calls: Calls | None) -> Refusal | None:
         """Why nobody is let in now, whoever it is."""
-        if self._calls.is_draining or (server_calls is not None and server_calls.is_draining):
+        if self._is_draining(server_calls):
             return Refusal(503, "the server is stopping")
         limit = self.config.max_connections
         if limit is not None and self._calls.places >= limit:
