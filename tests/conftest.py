@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from ways import SharedServers, Told, Way
 
 FIRST_MESSAGE = ' {"content-type":"audio/l16;rate=16000","event":"websocket:connected","caller":"Ann"}'
 FRAME_BYTES = 640
@@ -11,3 +18,38 @@ FRAME_BYTES = 640
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def shared_servers() -> Iterator[SharedServers]:
+    """See `SharedServers`."""
+    from ways import SharedServers
+
+    servers = SharedServers()
+    with servers.stack:
+        yield servers
+
+
+@pytest.fixture(params=["asyncio", "trio", "uvicorn", "our class"])
+def carrier(request: pytest.FixtureRequest) -> str:
+    """What carries a connection: TestClient on this loop, or a server on real sockets."""
+    return str(request.param)
+
+
+@pytest.fixture(params=["alone", "starlette", "fastapi"])
+def way(request: pytest.FixtureRequest, carrier: str, shared_servers: SharedServers) -> Iterator[Way]:
+    """A way to serve an application."""
+    from starlette.websockets import WebSocketDisconnect
+    from ways import Way
+
+    way = Way(request.param, carrier, shared_servers)
+    with way.stack, contextlib.suppress(WebSocketDisconnect):
+        yield way
+
+
+@pytest.fixture
+def told() -> Told:
+    """What handlers tell the test."""
+    from ways import Told
+
+    return Told()

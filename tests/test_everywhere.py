@@ -1,22 +1,18 @@
 """The client's rules, over every way of serving the application: alone, in Starlette, in FastAPI; on asyncio and trio
-under TestClient, and on real sockets under uvicorn."""
+under TestClient, and on real sockets under uvicorn, with its own class and with ours."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
-import queue
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 from conftest import FIRST_MESSAGE, FRAME_BYTES
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.websockets import WebSocketDisconnect
-from ways import Caller, ClosedByServerError, Way, nothing, run_uvicorn
+from ways import Caller, ClosedByServerError, Told, Way
 
 from vonage_audio_connector_server import (
     AudioConnector,
@@ -36,62 +32,9 @@ def frame(number: int) -> bytes:
     return number.to_bytes(2, "little") * (FRAME_BYTES // 2)
 
 
-@pytest.fixture(scope="session")
-def shared_server() -> Iterator[Callable[[ASGIApp], int]]:
-    """One uvicorn for all tests, because starting and stopping one takes 0.3 s; each test puts its application on."""
-    served: list[ASGIApp] = [nothing]
-
-    async def switch(scope: Scope, receive: Receive, send: Send) -> None:
-        await served[0](scope, receive, send)
-
-    with run_uvicorn(switch) as port:
-
-        def serve(app: ASGIApp) -> int:
-            served[0] = app
-            return port
-
-        yield serve
-
-
-@pytest.fixture(params=["asyncio", "trio", "uvicorn"])
-def carrier(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture(params=["alone", "starlette", "fastapi"])
-def way(request: pytest.FixtureRequest, carrier: str, shared_server: Callable[[ASGIApp], int]) -> Iterator[Way]:
-    way = Way(request.param, carrier, shared_server)
-    with way.stack, contextlib.suppress(WebSocketDisconnect):
-        yield way
-
-
 def receive_all(caller: Caller) -> None:
     for _ in range(30):  # lead and batch are 15 frames
         caller.receive()
-
-
-class Told:
-    """What handlers of another thread tell the test, in order."""
-
-    def __init__(self) -> None:
-        self._queue: queue.Queue[Any] = queue.Queue()
-
-    def __call__(self, *values: Any) -> None:
-        self._queue.put(values[0] if len(values) == 1 else values)
-
-    def next(self) -> Any:
-        return self._queue.get(timeout=10)
-
-    def rest(self) -> list[Any]:
-        values = []
-        while not self._queue.empty():
-            values.append(self._queue.get())
-        return values
-
-
-@pytest.fixture
-def told() -> Told:
-    return Told()
 
 
 def test_audio_and_text_arrive_in_order_and_go_back(way: Way, told: Told) -> None:

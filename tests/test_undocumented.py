@@ -26,7 +26,7 @@ from websockets.protocol import CLOSING, OPEN
 from websockets.server import ServerProtocol
 
 from vonage_audio_connector_server import WebSocketProtocol
-from vonage_audio_connector_server.runtime import AsyncioWaiter
+from vonage_audio_connector_server.waiter import AsyncioWaiter
 
 ROOT = Path(__file__).parent.parent
 
@@ -103,7 +103,8 @@ def test_a_task_waits_for_what_is_like_a_future() -> None:
         waiter = AsyncioWaiter()
         assert asyncio.isfuture(waiter)
         asyncio.get_running_loop().call_soon(waiter.resume, "item")
-        brought: str = await waiter
+        await waiter
+        brought: str = waiter.take()
         return brought
 
     assert asyncio.run(main()) == "item"

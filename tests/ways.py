@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import queue
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +18,8 @@ from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
+
+from vonage_audio_connector_server import WebSocketProtocol
 
 
 class ClosedByServerError(Exception):
@@ -71,6 +74,9 @@ class SocketCaller:
 
 Headers = list[tuple[str, str]]
 
+UVICORNS = {"uvicorn": "websockets-sansio", "our class": WebSocketProtocol}
+"""Who carries what comes over real sockets, and the class that speaks WebSocket there."""
+
 
 @dataclass
 class Way:
@@ -78,7 +84,7 @@ class Way:
 
     mount: str
     carrier: str
-    shared_server: Callable[[ASGIApp], int]  # puts an application onto the one uvicorn, returns its port
+    shared_servers: SharedServers
     stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def serve(self, app: ASGIApp) -> Callable[..., Caller]:
@@ -92,7 +98,7 @@ class Way:
             case _:
                 outer = app
         prefix = "" if self.mount == "alone" else "/vonage"
-        return self._on_socket(outer, prefix) if self.carrier == "uvicorn" else self._on_test_client(outer, prefix)
+        return self._on_socket(outer, prefix) if self.carrier in UVICORNS else self._on_test_client(outer, prefix)
 
     def _on_test_client(self, app: ASGIApp, prefix: str) -> Callable[..., Caller]:
         backend: Any = self.carrier
@@ -105,8 +111,8 @@ class Way:
         return dial
 
     def _on_socket(self, app: ASGIApp, prefix: str) -> Callable[..., Caller]:
-        port = self.shared_server(app)
-        self.stack.callback(self.shared_server, nothing)
+        port = self.shared_servers.serve(self.carrier, app)
+        self.stack.callback(self.shared_servers.serve, self.carrier, nothing)
 
         def dial(path: str = "/", headers: Headers | None = None) -> Caller:
             url = f"ws://127.0.0.1:{port}{prefix}{path}"
@@ -116,12 +122,45 @@ class Way:
         return dial
 
 
-@contextlib.contextmanager
-def run_uvicorn(app: ASGIApp) -> Iterator[int]:
-    """uvicorn, as users run it, in a thread of its own; yields the port."""
-    config = uvicorn.Config(app, log_config=None, lifespan="off", ws="websockets-sansio", timeout_graceful_shutdown=10)
-    with on_own_thread(config) as port:
-        yield port
+class SharedServers:
+    """One uvicorn of each kind for all tests, because starting and stopping one takes 0.3 s."""
+
+    def __init__(self) -> None:
+        self.stack = contextlib.ExitStack()
+        self._ports: dict[str, int] = {}
+        self._served: dict[str, ASGIApp] = {}
+
+    def serve(self, carrier: str, app: ASGIApp) -> int:
+        """Put an application onto the uvicorn of this kind; returns its port."""
+        self._served[carrier] = app
+        if carrier not in self._ports:
+
+            async def switch(scope: Scope, receive: Receive, send: Send) -> None:
+                await self._served[carrier](scope, receive, send)
+
+            ws: Any = UVICORNS[carrier]
+            config = uvicorn.Config(switch, log_config=None, lifespan="off", ws=ws, timeout_graceful_shutdown=10)
+            self._ports[carrier] = self.stack.enter_context(on_own_thread(config))
+        return self._ports[carrier]
+
+
+class Told:
+    """What handlers of another thread tell the test, in order."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[Any] = queue.Queue()
+
+    def __call__(self, *values: Any) -> None:
+        self._queue.put(values[0] if len(values) == 1 else values)
+
+    def next(self) -> Any:
+        return self._queue.get(timeout=10)
+
+    def rest(self) -> list[Any]:
+        values = []
+        while not self._queue.empty():
+            values.append(self._queue.get())
+        return values
 
 
 async def nothing(scope: Scope, receive: Receive, send: Send) -> None:

@@ -17,7 +17,7 @@ from .call.waits import CHANGED, Question
 from .close_codes import NORMAL, check_close
 from .core.events import Event
 from .errors import AudioConnectorConfigError
-from .messages import Message, Messages, as_message, events
+from .messages import Message, Messages, events
 from .models import AudioConnectorConnectionData, AudioFormat, ConnectionStats
 from .results import CloseReport
 from .signatures import takes
@@ -115,7 +115,7 @@ class Client(Speaker):
         Raises:
             AudioConnectorConfigError: a handler takes messages.
         """
-        return Messages(self._call, as_message)
+        return Messages(self._call, None)
 
     def events(self) -> AsyncIterator[Event]:
         """Take the messages as typed events with `async for`, instead of a handler; it ends when the connection does.

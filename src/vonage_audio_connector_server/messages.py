@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from threading import get_ident
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from .call.actions import act
 from .call.call import Call
-from .call.inbox import Item
+from .call.dispatcher import TAKEN
+from .call.inbox import Form, Item, formed
 from .call.waits import CHANGED, Question
 from .core.events import Audio, Event
 from .errors import AudioConnectorConfigError
@@ -16,7 +17,6 @@ from .errors import AudioConnectorConfigError
 T = TypeVar("T")
 
 Message = bytes | str
-Form = Callable[[Item, float], T]  # what is made of a message, and of the time when it came
 
 
 class Messages(AsyncIterator[T], Generic[T]):
@@ -24,13 +24,13 @@ class Messages(AsyncIterator[T], Generic[T]):
 
     Args:
         call: whose messages they are.
-        form: what is made of each.
+        form: what is made of each; None: they are taken as they came.
 
     Raises:
         AudioConnectorConfigError: a handler takes messages.
     """
 
-    def __init__(self, call: Call, form: Form[T]) -> None:
+    def __init__(self, call: Call, form: Form[T] | None) -> None:
         self._call = call
         self._dispatcher = call.dispatcher
         self._form = form
@@ -41,37 +41,32 @@ class Messages(AsyncIterator[T], Generic[T]):
         elif not call.is_over:
             act(call, lambda: (None, call.dispatcher.iterate), ends_well=True)
 
-    def __anext__(self) -> Awaitable[T]:
+    async def __anext__(self) -> T:
         """Wait for the next message. Cancelling the wait loses none."""
         waiter, dispatcher = self._waiter, self._dispatcher
-        if (
-            waiter is None
-            or waiter.waits
-            or dispatcher.inbox.items
-            or dispatcher.handlers.listener is not None
-            or self._call.is_over
-        ):
-            return self._take()
+        if waiter is None or waiter.wakeup is not None or dispatcher.inbox.items or not dispatcher.is_readable:
+            return await self._take()
         dispatcher.form = self._form
-        awaited: Awaitable[T] = waiter
-        return awaited
+        await waiter
+        message, waiter.item = waiter.item, None  # `take` without a call of it, because this is done for every frame
+        return message  # type: ignore[no-any-return]
 
     async def _take(self) -> T:
         """Take what waits in the inbox, or wait for it, in whatever event loop this is."""
         call, dispatcher = self._call, self._dispatcher
         self._check_no_handler()
-        if self._waiter is not None and self._waiter.is_woken:  # with a message, for a wait that was cancelled
-            message: T = await self._waiter
+        if self._waiter is not None and self._waiter.item is not None:  # with a message, for a wait that was cancelled
+            message: T = self._waiter.take()
             return message
         if get_ident() == call.thread_id and not call.is_over:
             await call.output.give_way()  # a backlog must not hold up the loop
         inbox = dispatcher.inbox
 
+        def is_over(now_s: float) -> float | None:
+            return None if inbox.items or not call.is_open or dispatcher.handlers.listener is not None else CHANGED
+
         def start() -> tuple[Question, Callable[[], tuple[Item, float] | None]]:
-            return (
-                lambda now_s: None if inbox.items or not call.is_open else CHANGED,
-                lambda: inbox.take() if inbox.items else None,
-            )
+            return is_over, lambda: inbox.take() if inbox.items and dispatcher.handlers.listener is None else None
 
         def put_back(taken: tuple[Item, float] | None) -> None:
             if taken is not None:
@@ -84,17 +79,13 @@ class Messages(AsyncIterator[T], Generic[T]):
         finally:
             dispatcher.takers -= 1
         if taken is None:
+            self._check_no_handler()  # another thread may have set one meanwhile
             raise StopAsyncIteration
-        return self._form(*taken)
+        return cast("T", formed(self._form, *taken))
 
     def _check_no_handler(self) -> None:
         if self._dispatcher.handlers.listener is not None:
-            raise AudioConnectorConfigError("messages go to a handler already: use either it or 'async for'")
-
-
-def as_message(item: Item, came_s: float) -> Message:
-    """A message as it came: a frame of PCM, or a JSON text."""
-    return item if isinstance(item, bytes) else item.text
+            raise AudioConnectorConfigError(TAKEN)
 
 
 def events(call: Call) -> Messages[Event]:

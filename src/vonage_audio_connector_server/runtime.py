@@ -1,9 +1,8 @@
 """All that differs between asyncio and trio, for a call and its link.
 
-On asyncio user code is begun in place: in the callback that brings a message, in the name of a task that waits for such
-work, and without a turn of the event loop. Only what waits goes on in that task. asyncio documents what this needs for
-those who write tasks of their own ("Extending": `_enter_task`, `_leave_task`), and lets a task wait for any object that
-is like a future (`asyncio.isfuture`). trio has no such thing: there a task is woken for each message.
+On asyncio user code runs in place: in the callback that brings a message, in the name of a task that waits for such
+work (`waiter.py`). Only what waits for something else goes on in that task. trio has no such thing: there a task is
+woken for each message.
 """
 
 from __future__ import annotations
@@ -11,23 +10,14 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from asyncio import _enter_task, _leave_task
 from collections.abc import Callable, Generator
-from contextvars import Context
 from typing import Any, Protocol
 
 import anyio
 import anyio.abc
 from anyio.lowlevel import checkpoint, current_token
 
-enter_task: Callable[[Any, Any], None] = _enter_task
-"""From here on code runs in the name of a task of asyncio; no other may be running."""
-
-leave_task: Callable[[Any, Any], None] = _leave_task
-"""It doesn't any more."""
-
-current_task: Callable[[Any], Any] = asyncio.current_task
-"""The task of asyncio that runs in a loop; None where a callback does."""
+from .waiter import WOKEN, AsyncioWaiter, current_task
 
 TICK_S = 0.001
 """No timer is shorter: event loops round to it, and would come too early again and again."""
@@ -102,97 +92,6 @@ def running_task() -> tuple[Any, asyncio.Task[Any] | None]:
     return loop, current_task(loop)
 
 
-class AsyncioWaiter:
-    """What one task awaits again and again, and what can let it go on in place.
-
-    Awaiting it returns what `resume` or `wake` brought. What was brought and not taken, because the task was cancelled,
-    is there for the next wait.
-
-    Attributes:
-        is_woken: the next wait ends at once.
-    """
-
-    __slots__ = ("_asyncio_future_blocking", "_context", "_error", "_item", "_loop", "_wakeup", "is_woken")
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._asyncio_future_blocking = False
-        self._wakeup: Callable[[object], None] | None = None  # of the task that waits
-        self._context: Context | None = None
-        self._error: BaseException | None = None
-        self._item: Any = None
-        self.is_woken = False
-
-    @property
-    def waits(self) -> bool:
-        """Whether a task waits now."""
-        return self._wakeup is not None
-
-    def __await__(self) -> Generator[AsyncioWaiter, None, Any]:
-        """Wait, unless something is there."""
-        if not self.is_woken:
-            self._asyncio_future_blocking = True
-            yield self
-        item, self._item, self.is_woken = self._item, None, False
-        return item
-
-    def resume(self, item: Any) -> None:
-        """Let the task, which must wait, go on here and now, with `item`. Only where no task runs."""
-        wakeup, context = self._wakeup, self._context
-        assert wakeup is not None
-        assert context is not None
-        self._wakeup, self._item, self.is_woken = None, item, True  # `anext` with a default awaits anew at each step
-        try:
-            context.run(wakeup, self)
-        except RuntimeError:
-            if self._item is not item:  # it has gone on, and this is the task's affair
-                raise
-            self._wakeup = wakeup  # a task runs here after all
-            self.wake(item)
-
-    def wake(self, item: Any = None) -> None:
-        """Let the task go on with `item`: soon, or when it comes to wait."""
-        if item is not None:
-            self._item = item
-        self.is_woken = True
-        wakeup, self._wakeup = self._wakeup, None
-        if wakeup is not None:
-            self._loop.call_soon(wakeup, self, context=self._context)
-
-    def fail(self, error: BaseException) -> None:
-        """Let a task that waits go on with an error."""
-        wakeup, self._wakeup = self._wakeup, None
-        if wakeup is not None:
-            self._error = error
-            self._loop.call_soon(wakeup, self, context=self._context)
-
-    # What a task asks of a future
-
-    def add_done_callback(self, wakeup: Callable[[object], None], *, context: Context | None = None) -> None:
-        """The task waits: this lets it go on."""
-        self._wakeup, self._context = wakeup, context
-
-    def result(self) -> None:
-        """The task goes on, with what this raises."""
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
-
-    def cancel(self, msg: object = None) -> bool:
-        """The task is cancelled while it waits."""
-        was_waiting = self.waits
-        self.fail(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
-        return was_waiting
-
-    def done(self) -> bool:
-        """Whether nobody waits for it."""
-        return self._wakeup is None
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        """The loop in which it can be waited for."""
-        return self._loop
-
-
 class TrioWaiter:
     """A waiter on trio, where a task can only be woken."""
 
@@ -207,7 +106,11 @@ class TrioWaiter:
         if not self.is_woken:
             self._event = anyio.Event()
             yield from self._event.wait().__await__()
+
+    def take(self) -> object:
+        """See `AsyncioWaiter`."""
         self.is_woken = False
+        return WOKEN
 
     def wake(self) -> None:
         """See `AsyncioWaiter`."""

@@ -14,11 +14,15 @@ from functools import partial
 from types import CoroutineType, coroutine
 from typing import Any, Final
 
+from .waiter import AsyncioWaiter
+
 Handler = Callable[..., object]
 """A plain or a coroutine function of the program; what it returns is of no interest."""
 
 DONE: Final = "done"
 """What `Steps` yields between two items."""
+
+_NOTHING: Final = object()
 
 
 class Steps:
@@ -32,14 +36,16 @@ class Steps:
         send: begins an item, or goes on with it: `run(send, item)` returns `DONE`, the error, or what to wait for.
     """
 
-    __slots__ = ("_context", "_throw", "function", "run", "send")
+    __slots__ = ("_context", "_stepped", "_throw", "function", "run", "send")
 
+    run: Callable[..., object]
     send: Callable[[Any], object]
 
     def __init__(self, context: Context, function: Handler) -> None:
         self.function = function
         self.run = context.run
         self._context = context
+        self._stepped: object = _NOTHING  # what a `step` has come to that was done while `rest` waited
         self._renew()
 
     def begin(self, item: object) -> object:
@@ -55,15 +61,30 @@ class Steps:
         while pending is not DONE:
             if isinstance(pending, BaseException):
                 raise pending
+            waiter = pending if type(pending) is AsyncioWaiter else None
+            if waiter is not None:
+                waiter.let_step(self)
+            sent, error = None, None
             try:
                 sent = yield pending
             except BaseException as exc:  # noqa: BLE001 (a cancellation, too: the function is told)
-                pending = self._go_on(self._throw, exc)
-            else:
-                pending = self._go_on(self.send, sent)
+                error = exc
+            if waiter is not None:
+                waiter.let_step(None)
+            if self._stepped is not _NOTHING:  # the function has gone on meanwhile
+                pending, self._stepped = self._stepped, _NOTHING
+                if error is None or isinstance(pending, BaseException):
+                    continue
+                if pending is DONE:
+                    raise error
+            pending = self._go_on(self.send, sent) if error is None else self._go_on(self._throw, error)
+
+    def go_on_with(self, pending: object) -> None:
+        """What was done in place, while the task waited in `rest`, has come to this; the task is woken next."""
+        self._stepped = pending
 
     def failed(self, error: BaseException, item: object) -> object:
-        """What `begin` returns where `run(send, item)` has raised."""
+        """What stands for the result where `run(send, item)` has raised."""
         return self._failed(error, self.send, item)
 
     # Inside

@@ -1,7 +1,7 @@
 """Who gets what comes on a call: handlers, or an `async for`; one message at a time, and in order.
 
 While nobody is busy with a message before it, a handler is begun at once, in the callback that brings the message (see
-`runtime.py`). One that waits is seen through by the call's own task. What comes meanwhile waits in the inbox. All ways
+`waiter.py`). One that waits is seen through by the call's own task. What comes meanwhile waits in the inbox. All ways
 of listening go through here.
 """
 
@@ -9,23 +9,27 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from contextvars import Context
 from typing import Any, Protocol
 
 import anyio
 
+from ..errors import AudioConnectorConfigError
 from ..link.base import LoopTurn
-from ..runtime import enter_task, is_being_cancelled, leave_task, make_waiter, running_task
+from ..runtime import is_being_cancelled, make_waiter, running_task
 from ..steps import DONE, Handler, Steps, name_of
+from ..waiter import WOKEN, enter_task, leave_task
 from .handlers import Handlers
-from .inbox import Inbox, Item
+from .inbox import Form, Inbox, Item, formed
 from .output import TURN_S
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
 LISTEN_S = 1.0
 """Messages wait for a listener this long after `on_connect` returned: it may have started a task that listens."""
+
+TAKEN = "messages go to a handler already: use either it or 'async for'"
 
 LAG_S = 1.0
 """A handler that is this far behind real time is named in the log: a second is a pause that callers notice."""
@@ -62,7 +66,8 @@ class Dispatcher:
         handlers: those that are set.
         inbox: what waits.
         is_iterating: messages are taken by `async for`.
-        form: what is made of a message for the `async for` that waits.
+        is_readable: one may wait for the next: no handler takes messages, and the call is not over.
+        form: makes of a message what the `async for` that waits wants; None: it wants the message as it came.
         takers: how many wait for a message in the inbox.
     """
 
@@ -70,7 +75,8 @@ class Dispatcher:
         self.handlers = Handlers()
         self.inbox = Inbox()
         self.is_iterating = False
-        self.form: Callable[[Item, float], object] | None = None
+        self.is_readable = True
+        self.form: Form[object] | None = None
         self.takers = 0
         self._owner: Owner | None = owner  # until all is over
         self._context = context
@@ -91,8 +97,21 @@ class Dispatcher:
     def dispatch(self, item: Item, now_s: float) -> None:
         """A message came. Called out of no task."""
         steps = self._audio_steps if type(item) is bytes else self._text_steps
-        if steps is None or not self._is_direct or now_s - self._turn.began_s > TURN_S:
-            self._deliver(item, now_s)
+        if steps is None:
+            reader = self._reader
+            if reader is None or reader.wakeup is None:
+                self._keep(item, now_s)
+                return
+            message: object = item
+            if self.form is not None or type(item) is not bytes:
+                message = formed(self.form, item, now_s)
+            if now_s - self._turn.began_s > TURN_S:
+                reader.wake(message)
+            else:
+                reader.resume(message)
+            return
+        if not self._is_direct or now_s - self._turn.began_s > TURN_S:
+            self._keep(item, now_s)
             return
         self._is_direct = False
         loop, task = self._loop, self._task
@@ -124,9 +143,10 @@ class Dispatcher:
                 return
             else:
                 self._is_direct = self._loop is not None
-                rest = await self._waiter
+                await self._waiter
+                rest = self._waiter.take()
                 self._is_direct = False
-            if rest is not None:
+            if rest is not None and rest is not WOKEN:
                 error = await self._outcome(self.handlers.listener, rest)
                 if error is not None:
                     await owner.report(error)
@@ -138,7 +158,7 @@ class Dispatcher:
 
     def wake(self) -> None:
         """The call is over: let its task, and an `async for`, look again."""
-        self._is_direct = False
+        self._is_direct = self.is_readable = False
         self._waiter.wake()
         if self._reader is not None:
             self._reader.fail(StopAsyncIteration())
@@ -168,8 +188,12 @@ class Dispatcher:
             return
         self.handlers = handlers
         self._audio_steps = self._text_steps = None
+        self.is_readable = handlers.listener is None and not self._owner.is_over
         if handlers.listener is None:
             return
+        if self._reader is not None:  # set from another thread meanwhile
+            self._reader.fail(AudioConnectorConfigError(TAKEN))
+        self._owner.changed()
         on_message, on_audio = handlers.on_message, handlers.on_audio
         both = self._hand_audio if on_message is not None and on_audio is not None else None
         self._audio_steps = Steps(self._context, both or on_message or on_audio or _ignore)
@@ -192,13 +216,13 @@ class Dispatcher:
         """Who took a message from the inbox can't use it."""
         self.inbox.put_back(item, came_s)
         reader = self._reader
-        if reader is not None and reader.waits and self.form is not None:
-            reader.wake(self.form(*self.inbox.take()))
+        if reader is not None and reader.wakeup is not None:
+            reader.wake(formed(self.form, *self.inbox.take()))
 
     @property
     def is_awaited(self) -> bool:
         """Whether an `async for` waits for a message."""
-        return self.takers > 0 or (self._reader is not None and bool(self._reader.waits))
+        return self.takers > 0 or (self._reader is not None and self._reader.wakeup is not None)
 
     # Inside
 
@@ -213,15 +237,6 @@ class Dispatcher:
             await result
         if handlers.on_event is not None and hasattr(result := handlers.on_event(event), "__await__"):
             await result
-
-    def _deliver(self, item: Item, now_s: float) -> None:
-        """Give a message to an `async for` that waits, or keep it."""
-        reader = self._reader
-        if reader is None or not reader.waits or self._audio_steps is not None or self.inbox.items:
-            self._keep(item, now_s)
-        elif self.form is not None:
-            give = reader.wake if now_s - self._turn.began_s > TURN_S else reader.resume
-            give(self.form(item, now_s))
 
     def _keep(self, item: Item, now_s: float) -> None:
         """Let a message wait, and let whoever takes it know."""

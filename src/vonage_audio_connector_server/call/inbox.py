@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 from ..core.events import Connected, TextEvent
 
+T = TypeVar("T")
+
 Item = bytes | TextEvent  # a frame of audio, or a text and what it means
+Form = Callable[[Item, float], T]  # what is made of a message, and of the time when it came
 
 INBOX_BYTES = 1024 * 1024
 """Messages that nobody has taken wait up to this size, 32 s at 16 kHz; then the oldest are dropped."""
@@ -61,6 +67,13 @@ class Inbox:
         for item, came_s in kept:
             self.put(item, came_s)
         return forgotten
+
+
+def formed(form: Form[Any] | None, item: Item, came_s: float) -> Any:
+    """A message in a form, or as it came: a frame of PCM, or a JSON text."""
+    if form is not None:
+        return form(item, came_s)
+    return item if isinstance(item, bytes) else item.text
 
 
 def _size_bytes(item: Item) -> int:

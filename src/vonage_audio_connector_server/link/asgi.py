@@ -23,9 +23,6 @@ from ..core.json_audio import JSONTransport
 from ..results import ClosedBy
 from ..runtime import (
     call_clock,
-    current_task,
-    enter_task,
-    leave_task,
     let_others_run,
     make_waiter,
     native_loop,
@@ -33,6 +30,7 @@ from ..runtime import (
 )
 from ..sparing import warn
 from ..steps import DONE, Steps
+from ..waiter import WOKEN, current_task, enter_task, leave_task
 from .base import Outbox, Receiver, Sink, turn_of
 
 logger = logging.getLogger("vonage_audio_connector_server")
@@ -190,9 +188,10 @@ class ASGILink:
         _, self._task = running_task()
         self._free()
         while self._receiver is not None:
-            rest = await self._waiter
+            await self._waiter
+            rest = self._waiter.take()
             outbox, json_audio = self._unsent
-            if rest is not None:
+            if rest is not WOKEN:
                 await self._see_through(rest)
             while outbox and self._receiver is not None:
                 await self._see_through(self._send(_message(outbox.pop(0), json_audio)))
@@ -251,6 +250,7 @@ class ASGILink:
             with anyio.move_on_after(TOLD_S):
                 while self._receiver is not None:
                     await self._waiter
+                    self._waiter.take()
             self._end(ABNORMAL, "a write failed", "network")
         else:
             if limit.cancelled_caught:
