@@ -146,7 +146,8 @@ class Player:
                 return self._post_audio(pcm, bytes_per_sample, frames_ms, pad_last_frame, flush_buffer)
             if call.ended_s is not None or call.closing is not None:
                 call.check_open()
-            now_s = call.clock()
+            clock = call.clock
+            now_s = clock()
             mark = None
             if bytes_per_sample is None and frames_ms is FRAME_MS and not pad_last_frame and not flush_buffer:
                 mark = self._out.push_live(pcm, now_s)

@@ -95,7 +95,8 @@ class AsyncioWaiter:
                 loop, task = self._loop, self._task
                 enter_task(loop, task)
                 try:
-                    pending = stepper.run(stepper.send, None)
+                    run = stepper.run
+                    pending = run(stepper.send, None)
                 except BaseException as exc:  # noqa: BLE001 (raised again by the task)
                     pending = stepper.failed(exc, None)
                 leave_task(loop, task)

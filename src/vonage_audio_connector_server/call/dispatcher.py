@@ -117,7 +117,8 @@ class Dispatcher:
         loop, task = self._loop, self._task
         enter_task(loop, task)
         try:  # `Steps.begin` without a call of it, because this is done for every frame
-            pending = steps.run(steps.send, item)
+            run = steps.run
+            pending = run(steps.send, item)
         except BaseException as exc:  # noqa: BLE001 (raised again by the task that sees it through)
             pending = steps.failed(exc, item)
         leave_task(loop, task)

@@ -169,7 +169,8 @@ class Output:
             return
         out, outbox = self._out, self._outbox
         if outbox:
-            self.last_s = now_s = self._clock()
+            clock = self._clock
+            self.last_s = now_s = clock()
             if not self._sink.write(outbox, self._session.sends):
                 self._blocked(now_s)
                 return

@@ -1,6 +1,7 @@
 """Messages as frames of RFC 6455, both ways, on one asyncio transport: the part of a connection that is its speed.
 
-Whole unfragmented messages of up to 64 KiB, as 50 a second come on every call, are dealt with here in few steps. All
+Frames of audio, as 50 a second come on every call, are dealt with here in few steps, and so is every whole message of
+126 to 65,535 bytes. All
 else of what comes goes to websockets' `ServerProtocol`, one whole frame at a time, so that it always stands between two
 frames, and the fast way may pass it by.
 
@@ -29,7 +30,7 @@ from ..close_codes import INVALID_DATA, NO_STATUS
 from ..core.json_audio import JSONTransport
 from ..sparing import warn
 from .base import Outbox, Receiver, turn_of
-from .octets import AUDIO_HEADS, BINARY, CLOSE, MASKED_16, TEXT, encode, frame_end
+from .octets import AUDIO_BYTES, AUDIO_HEADS, BINARY, CLOSE, MASKED_16, MASKED_AUDIO, TEXT, encode, frame_end
 
 LARGE_BYTES: Final = 64 * 1024
 """Of a frame that is longer, each part is given to websockets as it comes: joining them anew each time would take the
@@ -37,6 +38,8 @@ square of its length."""
 
 
 apply_mask = websockets.frames.apply_mask  # type: ignore[attr-defined]  # in C, where websockets comes as a wheel
+
+_CLOSED: Final[dict[bytes, int]] = {}
 
 _utf8_decoder = codecs.getincrementaldecoder("utf-8")
 
@@ -60,7 +63,7 @@ class FrameProtocol(asyncio.Protocol):
         "_has_part",
         "_is_broken",
         "_is_paused",
-        "_lane_bytes",
+        "_lane",
         "_left_bytes",
         "_loop",
         "_max_message_bytes",
@@ -80,7 +83,7 @@ class FrameProtocol(asyncio.Protocol):
         self._websocket = make_protocol(max_message_bytes)
         self._receiver: Receiver | None = None  # while the connection is open
         self._audio_received: Callable[[bytes], None]  # of it
-        self._lane_bytes = -1  # the longest message that takes the short way
+        self._lane: dict[bytes, int] = _CLOSED  # what takes the short way
         self._has_part = False  # of a frame
         self._part = b""  # the beginning of a frame
         self._left_bytes = 0  # of a large frame, whose beginning websockets has
@@ -103,14 +106,13 @@ class FrameProtocol(asyncio.Protocol):
             data = self._join(data)
         at, end = 0, len(data)
         while at < end:
-            # Whole, masked, unfragmented messages of 126 to 65,535 bytes: every frame of audio is one.
-            if end - at >= 134 and data[at] == BINARY and data[at + 1] == MASKED_16:
-                stop = at + 8 + (data[at + 2] << 8 | data[at + 3])
-                if stop <= end and stop - at - 8 <= self._lane_bytes:
-                    self._audio_received(apply_mask(data[at + 8 : stop], data[at + 4 : at + 8]))
-                    at = stop
-                    continue
-            at = self._receive_other(data, at, end)
+            size_bytes = self._lane.get(data[at : at + 4])
+            if size_bytes is not None and (stop := at + size_bytes) <= end:
+                audio_received = self._audio_received
+                audio_received(apply_mask(data[at + 8 : stop], data[at + 4 : at + 8]))
+                at = stop
+            else:
+                at = self._receive_other(data, at, end)
 
     def _give_to(self, receiver: Receiver | None) -> None:
         """Messages go to it from now on; None: the connection is not open."""
@@ -122,9 +124,9 @@ class FrameProtocol(asyncio.Protocol):
         self._set_lane()
 
     def _set_lane(self) -> None:
-        """Say how long a message may be that takes the short way: none may while another one is in fragments."""
+        """Say what takes the short way: nothing may while a message is in fragments."""
         is_closed = self._receiver is None or self._fragments is not None
-        self._lane_bytes = -1 if is_closed else self._max_message_bytes
+        self._lane = _CLOSED if is_closed or self._max_message_bytes < AUDIO_BYTES[-1] else MASKED_AUDIO
 
     def _join(self, data: bytes) -> bytes:
         """Put what came behind the part of a frame that is there; returns what is still to be dealt with."""
@@ -143,8 +145,18 @@ class FrameProtocol(asyncio.Protocol):
             self._receive_closed(data[at:])
             return end
         stop = frame_end(data, at, end)
-        if stop <= end and data[at] == TEXT and data[at + 1] == MASKED_16 and stop - at - 8 <= self._lane_bytes:
-            self._text_received(apply_mask(data[at + 8 : stop], data[at + 4 : at + 8]))
+        if (
+            stop <= end
+            and data[at] in (TEXT, BINARY)
+            and data[at + 1] == MASKED_16
+            and self._fragments is None
+            and stop - at - 8 <= self._max_message_bytes
+        ):
+            payload = apply_mask(data[at + 8 : stop], data[at + 4 : at + 8])
+            if data[at] == TEXT:
+                self._text_received(payload)
+            else:
+                self._audio_received(payload)
             return stop
         if data[at] == CLOSE and self._fragments is not None:
             # It may come in the middle of a message (RFC 6455 §5.4), which websockets refuses: so that begins anew.

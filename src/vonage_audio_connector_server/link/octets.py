@@ -12,7 +12,13 @@ CLOSE: Final = 0x88
 MASKED_16: Final = 0xFE
 """The second byte of a masked frame whose length stands in the next two: 126 to 65,535 bytes, as all audio has."""
 
-AUDIO_HEADS: Final = {size: bytes((BINARY, 126, size >> 8, size & 255)) for size in (320, 640, 960)}
+AUDIO_BYTES: Final = (320, 640, 960)
+"""The sizes of all frames of audio: 20 ms at 8, 16 and 24 kHz."""
+
+MASKED_AUDIO: Final = {bytes((BINARY, MASKED_16, size >> 8, size & 255)): 8 + size for size in AUDIO_BYTES}
+"""How long a masked frame of audio is, with its head, by the first four bytes of that."""
+
+AUDIO_HEADS: Final = {size: bytes((BINARY, 126, size >> 8, size & 255)) for size in AUDIO_BYTES}
 
 
 def encode(payload: bytes | str, json_audio: JSONTransport | None) -> bytes:

@@ -33,8 +33,9 @@ AT_ONCE = 32
 """After so many reads, what they gave rise to is written: the same code for one socket after the other is cheaper than
 reading and writing in turns, and the last of them is not long behind the first."""
 
-MOST = 256
-"""So many sockets are read in one turn of the event loop; then others have theirs."""
+MOST_S = 0.005
+"""So long sockets are read in one turn of the event loop; then others have theirs. Half of what a handler may take
+before messages are handed over by its task, which is dearer: a server at its limit must not get slower by that."""
 
 READ_BYTES = 64 * 1024
 """The most that is read from one socket at once: two seconds of audio."""
@@ -110,14 +111,18 @@ class Poller:
     def _read_all(self) -> int:
         """Read what there is; returns from how many sockets."""
         assert self._epoll is not None
-        polled, read, turn = self._polled, os.read, self._turn
-        ready = self._epoll.poll(0, MOST)
-        turn.began_s = time.monotonic()
+        polled, read, turn, poll = self._polled, os.read, self._turn, self._epoll.poll
+        turn.began_s = began_s = time.monotonic()
         turn.is_reading = True
+        count = 0
         try:
-            for count, (fd, _) in enumerate(ready, 1):
-                one = polled.get(fd)
-                if one is not None:  # else another one's message has ended this one, too
+            while True:
+                ready = poll(0, AT_ONCE)
+                count += len(ready)
+                for fd, _ in ready:
+                    one = polled.get(fd)
+                    if one is None:  # another one's message has ended this one, too
+                        continue
                     try:
                         data = read(fd, READ_BYTES)
                     except BlockingIOError:
@@ -128,12 +133,12 @@ class Poller:
                         one.receive(data)
                     else:
                         one.leave_poller()
-                if not count % AT_ONCE:
-                    self._pump_all()
+                if len(ready) < AT_ONCE or not polled or time.monotonic() - began_s > MOST_S:
+                    return count
+                self._pump_all()
         finally:
             turn.is_reading = False
             self._pump_all()
-        return len(ready)
 
     def _pump_all(self) -> None:
         """Let all write that asked for it."""
