@@ -19,6 +19,13 @@ T = TypeVar("T")
 Message = bytes | str
 
 
+class _Busy:
+    """Stands for a waiter where there is none: somebody waits on it already, so it is of no use."""
+
+    wakeup = True
+    item = None
+
+
 class Messages(AsyncIterator[T], Generic[T]):
     """The messages of a call, one after the other, in any event loop.
 
@@ -35,16 +42,16 @@ class Messages(AsyncIterator[T], Generic[T]):
         self._dispatcher = call.dispatcher
         self._form = form
         self._check_no_handler()
-        self._waiter: Any = None  # on which the call's own event loop waits, where that is asyncio
+        self._waiter: Any = _Busy  # on which the call's own event loop waits, where that is asyncio
         if get_ident() == call.thread_id:
-            self._waiter = call.dispatcher.iterate()
+            self._waiter = call.dispatcher.iterate() or _Busy
         elif not call.is_over:
             act(call, lambda: (None, call.dispatcher.iterate), ends_well=True)
 
     async def __anext__(self) -> T:
         """Wait for the next message. Cancelling the wait loses none."""
         waiter, dispatcher = self._waiter, self._dispatcher
-        if waiter is None or waiter.wakeup is not None or dispatcher.inbox.items or not dispatcher.is_readable:
+        if waiter.wakeup is not None or dispatcher.inbox.items or not dispatcher.is_readable:
             return await self._take()
         dispatcher.form = self._form
         await waiter
@@ -55,7 +62,7 @@ class Messages(AsyncIterator[T], Generic[T]):
         """Take what waits in the inbox, or wait for it, in whatever event loop this is."""
         call, dispatcher = self._call, self._dispatcher
         self._check_no_handler()
-        if self._waiter is not None and self._waiter.item is not None:  # with a message, for a wait that was cancelled
+        if self._waiter.item is not None:  # with a message, for a wait that was cancelled
             message: T = self._waiter.take()
             return message
         if get_ident() == call.thread_id and not call.is_over:

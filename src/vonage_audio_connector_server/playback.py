@@ -137,9 +137,14 @@ class Player:
         call, output = self._call, self._output
         try:
             # A whole frame that doesn't begin like a file, as all live audio does; `as_pcm` looks closer.
-            is_frame = type(audio_data) is bytes and len(audio_data) == self._out.frame_bytes > 0
-            if is_frame and audio_data[0] not in FILE_BYTES:  # type: ignore[index]
-                pcm: bytes = audio_data  # type: ignore[assignment]
+            out = self._out
+            if (
+                type(audio_data) is bytes
+                and len(audio_data) == out.frame_bytes
+                and audio_data
+                and audio_data[0] not in FILE_BYTES
+            ):
+                pcm = audio_data
             else:
                 pcm = as_pcm(audio_data)
             if get_ident() != self._thread_id:
@@ -150,7 +155,7 @@ class Player:
             now_s = clock()
             mark = None
             if bytes_per_sample is None and frames_ms is FRAME_MS and not pad_last_frame and not flush_buffer:
-                mark = self._out.push_live(pcm, now_s)
+                mark = out.push_live(pcm, now_s)
             if mark is None:
                 mark = output.queue_audio(pcm, now_s, bytes_per_sample, frames_ms, pad_last_frame, flush_buffer)
             else:

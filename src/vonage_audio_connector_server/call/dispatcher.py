@@ -101,14 +101,12 @@ class Dispatcher:
             reader = self._reader
             if reader is None or reader.wakeup is None:
                 self._keep(item, now_s)
-                return
-            message: object = item
-            if self.form is not None or type(item) is not bytes:
-                message = formed(self.form, item, now_s)
-            if now_s - self._turn.began_s > TURN_S:
-                reader.wake(message)
+            elif now_s - self._turn.began_s > TURN_S:
+                reader.wake(formed(self.form, item, now_s))
+            elif self.form is None and type(item) is bytes:
+                reader.resume(item)
             else:
-                reader.resume(message)
+                reader.resume(formed(self.form, item, now_s))
             return
         if not self._is_direct or now_s - self._turn.began_s > TURN_S:
             self._keep(item, now_s)

@@ -51,7 +51,7 @@ class Playout:
         self.ledger = Ledger()
         self.gaps = Gaps()
         self.outbox: list[bytes | str] = []  # a list, because it is short, and an empty deque takes 600 bytes
-        self.frame_bytes = 0
+        self.frame_bytes = self._frame_samples = 0
         self.frames_out = self.bytes_out = 0
         self.paused = self.has_more = False
         self._framer = Framer()
@@ -74,7 +74,7 @@ class Playout:
         size_bytes, waiting = len(pcm), len(self.outbox)
         if size_bytes != self.frame_bytes or self.has_more or waiting > _MOST_WAITING or not size_bytes:
             return None
-        samples = size_bytes // SAMPLE_BYTES
+        samples = self._frame_samples
         pacer = self.pacer
         anchor_s, before, total_samples, unwritten_samples = pacer.line
         ahead_s = anchor_s + before / pacer.rate_hz - now_s
@@ -163,7 +163,8 @@ class Playout:
 
     def know_format(self) -> None:
         """The rate is that of the connection: from now on frames have a size."""
-        self.frame_bytes = self.pacer.rate_hz * FRAME_MS // 1000 * SAMPLE_BYTES
+        self._frame_samples = self.pacer.rate_hz * FRAME_MS // 1000
+        self.frame_bytes = self._frame_samples * SAMPLE_BYTES
 
     def pause(self, now_s: float) -> None:
         """Stop sending, and take back what went out and was not heard."""
