@@ -1,9 +1,10 @@
 """Where a message goes in this library, in bytecodes a frame: the same in every run, whatever else the machine does.
 
     benchmarks/.venvs/ours/bin/python -m benchmarks.bytecodes echo
+    benchmarks/.venvs/ours/bin/python -m benchmarks.bytecodes in for      (with `async for`)
 
-It needs the environments that `make bench-quick` makes. A real server is traced for a moment under a real load, so its
-queues fill meanwhile: what that gives rise to, such as several frames in one read, is counted, too.
+It needs the environments that `make bench-quick` makes. A real server is traced for a moment under a load so small that
+it keeps up while it is traced: else frames would queue, and be handed over in another way.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from .environments import ROOT, python
 from .load.plan import Plan
 from .peers import LOAD_ENVIRONMENT
 
-STREAMS = 100
-WARMUP_S, TRACED_S = 2.5, 0.4
+STREAMS = 2
+WARMUP_S, TRACED_S = 2.5, 2.0
 SHOWN = 40
 
 _FRAME = "call.py:Call.audio_received"  # called once for each
@@ -47,7 +48,7 @@ class Tracer:
         return self
 
 
-async def trace(role: Any) -> Tracer:
+async def trace(role: Any, *, iterates: bool) -> Tracer:
     """Trace a server that counts (`in`) or sends back (`echo`) what comes."""
 
     async def on_connect(client: Client) -> None:
@@ -55,12 +56,17 @@ async def trace(role: Any) -> Tracer:
             if role == "echo" and isinstance(message, bytes):
                 await client.send_audio_buffer(message)
 
-        client.set_handler(on_message=on_message)
+        if not iterates:
+            client.set_handler(on_message=on_message)
+            return
+        async for message in client:
+            if role == "echo" and isinstance(message, bytes):
+                await client.send_audio_buffer(message)
 
     tracer = Tracer()
     config = AudioConnectorServerConfig(host="127.0.0.1", port=0, on_connect=on_connect, watchdog=False)
     server = await Video().start_audio_connector_server(config)
-    plan = Plan(kind=role, port=server.port, streams=STREAMS, warmup_s=1.0, window_s=WARMUP_S)
+    plan = Plan(kind=role, port=server.port, streams=STREAMS, warmup_s=1.0, window_s=WARMUP_S + TRACED_S)
     load = subprocess.Popen(  # noqa: ASYNC220 - it is started once, before anything is measured
         [str(python(LOAD_ENVIRONMENT)), "-m", "benchmarks.load", plan.to_json()],
         cwd=ROOT,
@@ -81,7 +87,8 @@ async def trace(role: Any) -> Tracer:
 
 def main() -> None:
     """Print the functions that take most."""
-    tracer = asyncio.run(trace(sys.argv[1] if len(sys.argv) > 1 else "echo"))
+    role, listens = [*sys.argv[1:], "echo", ""][:2]
+    tracer = asyncio.run(trace(role, iterates=listens == "for"))
     frames = tracer.calls[_FRAME]
     if not frames:
         raise SystemExit("no frame came: is the environment 'picows' there? make bench-quick")

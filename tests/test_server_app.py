@@ -184,6 +184,20 @@ async def test_a_server_that_drains_ends_nothing_on_another_one() -> None:
     await serving
 
 
+async def test_an_app_at_an_open_address_tells_when_a_connector_lets_everybody_in(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    app, _, _ = two_bots()
+    handle = await start(app=app, host="0.0.0.0")
+    for path in ("/one", "/two"):
+        async with connect(f"ws://127.0.0.1:{handle.port}{path}", compression=None, proxy=None):
+            pass
+    await handle.stop(0)
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert f"0.0.0.0:{handle.port} can be reached from outside and lets everybody in" in warnings[0]
+
+
 async def test_a_lifespan_that_fails_is_a_start_error() -> None:
     @contextlib.asynccontextmanager
     async def lifespan(app: Any) -> AsyncIterator[None]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from starlette.datastructures import Headers
 
-from vonage_audio_connector_server.models import AudioConnectorConnectionData
+from vonage_audio_connector_server.connection_data import AudioConnectorConnectionData
 
 
 class Clock:

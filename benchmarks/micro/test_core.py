@@ -7,7 +7,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from vonage_audio_connector_server.core import wire
 from vonage_audio_connector_server.core.framer import Framer
 from vonage_audio_connector_server.core.session import Session
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 
 from .conftest import FIRST_MESSAGE, FRAME
 
@@ -19,7 +19,7 @@ def test_framing_a_live_frame(benchmark: BenchmarkFixture) -> None:
 
     def push_and_take() -> bytes:
         framer.push(FRAME)
-        return framer.take(640)
+        return framer.read(640)
 
     assert benchmark(push_and_take) == FRAME
 
@@ -32,7 +32,7 @@ def test_framing_a_second_in_odd_pieces(benchmark: BenchmarkFixture) -> None:
         for piece in pieces:
             framer.push(piece)
             while framer.size_bytes >= 640:
-                framer.take(640)
+                framer.read(640)
                 frames += 1
         return frames
 

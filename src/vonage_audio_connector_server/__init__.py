@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .asgi import AudioConnector
     from .client import Client
     from .config import AudioConnectorServerConfig
+    from .connection_data import AudioConnectorConnectionData
     from .core.events import (
         DTMF,
         Audio,
@@ -45,15 +46,12 @@ if TYPE_CHECKING:
         AudioConnectorStartServerError,
         MissingExtraError,
     )
+    from .formats import AudioFormat
     from .link.websocket import WebSocketProtocol
-    from .models import (
-        AudioConnectorConnectionData,
-        AudioFormat,
-        ConnectionStats,
-    )
     from .playback import Playback
     from .results import (
         CloseReport,
+        ConnectionStats,
         FlushResult,
         PlaybackResult,
     )
@@ -66,7 +64,7 @@ _MODULES = {
     "AudioConnectorAudioError": "errors",
     "AudioConnectorClosedError": "errors",
     "AudioConnectorConfigError": "errors",
-    "AudioConnectorConnectionData": "models",
+    "AudioConnectorConnectionData": "connection_data",
     "AudioConnectorError": "errors",
     "AudioConnectorFullError": "errors",
     "AudioConnectorJSONError": "errors",
@@ -75,12 +73,12 @@ _MODULES = {
     "AudioConnectorServerConfig": "config",
     "AudioConnectorServerHandle": "server.handle",
     "AudioConnectorStartServerError": "errors",
-    "AudioFormat": "models",
+    "AudioFormat": "formats",
     "Cleared": "core.events",
     "Client": "client",
     "CloseReport": "results",
     "Connected": "core.events",
-    "ConnectionStats": "models",
+    "ConnectionStats": "results",
     "DTMF": "core.events",
     "Disconnected": "core.events",
     "Event": "core.events",

@@ -20,6 +20,7 @@ from .calls import CALLS, SERVERS, Calls
 from .client import Client
 from .close_codes import ABNORMAL, SERVICE_RESTART
 from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Authorize, Hook, OnConnect
+from .connection_data import AudioConnectorConnectionData, place_of
 from .core.pacer import DEFAULT_LEAD_S
 from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
@@ -27,7 +28,6 @@ from .errors import AudioConnectorConfigError
 from .link.application import LINK
 from .link.asgi import ASGILink
 from .link.base import Link
-from .models import AudioConnectorConnectionData, place_of
 from .mounting import answer_without_slash
 from .steps import Handler, call
 
@@ -241,6 +241,8 @@ class AudioConnector:
         info = connection_data(scope)
         identity: object = self._full(server_calls)
         authorize = self.config.authorize
+        if authorize is None and server_calls is not None:
+            server_calls.tell_open()
         if identity is None and authorize is not None:
             mask_query(scope, authorize)
             identity = await ask(authorize, info)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from weakref import WeakSet
 
 import anyio
@@ -9,6 +10,8 @@ import anyio
 from .call.call import Call
 from .call.questions import heard
 from .close_codes import SERVICE_RESTART
+
+logger = logging.getLogger("vonage_audio_connector_server")
 
 CALLS = "vonage_audio_connector_server.calls"
 """Under this name a server of ours puts its `Calls` into the extensions of an ASGI scope."""
@@ -25,13 +28,25 @@ class Calls:
         live: those that are accepted.
         places: how many those are, and those that are being let in.
         is_draining: nobody is let in any more.
+        open_address: of a server that can be reached from outside, until it is told that a connector of it has no
+            `authorize`.
     """
 
     def __init__(self) -> None:
         self.live: set[Call] = set()
         self.places = 0
         self.is_draining = False
+        self.open_address: str | None = None
         self._all_gone: anyio.Event | None = None
+
+    def tell_open(self) -> None:
+        """Warn, once, that whoever reaches the server is let in."""
+        if self.open_address is not None:
+            logger.warning(
+                "%s can be reached from outside and lets everybody in: set authorize, for example to SharedSecret(…)",
+                self.open_address,
+            )
+            self.open_address = None
 
     def enter(self) -> None:
         """Count one that is being let in, and then served; `leave` must follow."""

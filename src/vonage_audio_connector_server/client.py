@@ -15,11 +15,12 @@ from .call.handlers import Handlers, check_handler
 from .call.questions import format_known, written
 from .call.waits import CHANGED, Question
 from .close_codes import NORMAL, check_close
+from .connection_data import AudioConnectorConnectionData
 from .core.events import Event
 from .errors import AudioConnectorConfigError
+from .formats import AudioFormat
 from .messages import Message, Messages, events
-from .models import AudioConnectorConnectionData, AudioFormat, ConnectionStats
-from .results import CloseReport
+from .results import CloseReport, ConnectionStats
 from .signatures import takes
 from .speaker import Speaker, nothing
 from .steps import Handler, name_of

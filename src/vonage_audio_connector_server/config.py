@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
+from .connection_data import AudioConnectorConnectionData
 from .core.json_audio import JSONTransport
 from .core.pacer import DEFAULT_LEAD_S, MAX_LEAD_S, MIN_LEAD_S
 from .core.playout import MAX_REWIND_S
 from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
 from .errors import AudioConnectorConfigError
-from .models import AudioConnectorConnectionData, AudioFormat
+from .formats import AudioFormat
 from .signatures import takes
 
 OnConnect = Callable[[Any], object]  # it gets the Client; plain or coroutine function

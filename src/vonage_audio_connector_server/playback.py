@@ -15,7 +15,7 @@ from .core.frame_format import named_format
 from .core.framer import FILE_BYTES, as_pcm
 from .core.ledger import Mark
 from .errors import AudioConnectorError
-from .models import FRAME_MS
+from .formats import FRAME_MS
 from .results import PlaybackResult
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Playback(Action["Playback"]):
         return f"<Playback heard {self.heard_s:.2f} of {self.duration_s:.2f} s>"
 
     def __await__(self) -> Generator[Any, Any, Playback]:
-        """Wait until there is room for more audio, and let others have their turn."""
+        """Wait until there is room for more audio, and let others run."""
         if self._answer is not None or self._finish is not None:
             return (yield from super().__await__())
         if self._call.output.holds_back:
@@ -110,8 +110,8 @@ class Player:
 
         What is due leaves at once; the rest is queued and sent in time, `lead_s` ahead of real time. Awaited, it waits
         while more than `max_queued_s` waits to be sent.
-        Frames are cut across calls: what is left of the last frame waits for the next call, and if none comes before
-        its turn to be played, it goes out padded with silence. Audio sent before the format is known waits for it,
+        Frames are cut across calls: what is left of the last frame waits for the next call, and if none comes in time
+        to be played behind it, it goes out padded with silence. Audio sent before the format is known waits for it,
         unless the call names its frame. Calls from several tasks are queued in the order in which they are made.
 
         Cancelling the wait takes nothing back: the audio is queued as a whole.

@@ -8,7 +8,7 @@ from array import array
 from vonage_audio_connector_server.core.events import Event
 from vonage_audio_connector_server.core.ledger import Mark
 from vonage_audio_connector_server.core.session import Session, WhenFull
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.results import FlushResult
 from vonage_audio_connector_server.simulator.router import Router
 

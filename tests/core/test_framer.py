@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from vonage_audio_connector_server.core.framer import Framer, as_pcm
 from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.errors import AudioConnectorAudioError
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 
 PCM = b"\x01\x00\xff\x7f\x00\x80\xfe\xff"  # 1, 32767, -32768, -2
 SAMPLES = [1, 32_767, -32_768, -2]
@@ -40,7 +40,7 @@ def take_all(framer: Framer, frame_bytes: int) -> bytes:
     """All whole frames that are there."""
     frames = []
     while framer.size_bytes >= frame_bytes:
-        frames.append(framer.take(frame_bytes))
+        frames.append(framer.read(frame_bytes))
         assert type(frames[-1]) is bytes
         assert len(frames[-1]) == frame_bytes
     return b"".join(frames)
@@ -102,7 +102,7 @@ def test_any_pushes_takes_and_put_backs_give_back_the_stream(steps: list[tuple[s
             waiting += piece
             at += 2 * number
         elif name == "take" and len(waiting) >= 2 * number:
-            taken.append(framer.take(2 * number))
+            taken.append(framer.read(2 * number))
             assert taken[-1] == waiting[: 2 * number]
             waiting = waiting[2 * number :]
         elif name == "put back":
@@ -145,30 +145,30 @@ def test_a_frame_is_taken_across_pieces() -> None:
     for at in range(0, len(PCM), 2):
         framer.push(PCM[at : at + 2])
     framer.push(b"")
-    assert framer.take(6) == PCM[:6]
+    assert framer.read(6) == PCM[:6]
     assert framer.size_bytes == 2
-    assert framer.take(2) == PCM[6:]
+    assert framer.read(2) == PCM[6:]
 
 
 def test_what_is_put_back_comes_before_what_was_cut() -> None:
     framer = Framer()
     framer.push(PCM)
-    assert framer.take(2) == PCM[:2]
+    assert framer.read(2) == PCM[:2]
     framer.put_back(SOUND[:4])
     framer.put_back(SOUND[4:6])
     assert framer.size_bytes == 12
-    assert framer.take(12) == SOUND[4:6] + SOUND[:4] + PCM[2:]
+    assert framer.read(12) == SOUND[4:6] + SOUND[:4] + PCM[2:]
 
 
 def test_clear_forgets_all_that_waits_and_where_it_was_cut() -> None:
     framer = Framer()
     framer.clear()
     framer.push(PCM)
-    framer.take(2)
+    framer.read(2)
     framer.clear()
     assert framer.size_bytes == 0
     framer.push(PCM)
-    assert framer.take(8) == PCM
+    assert framer.read(8) == PCM
 
 
 @pytest.mark.parametrize("seconds", [1, 3_600])
@@ -178,10 +178,10 @@ def test_an_hour_of_audio_is_queued_and_put_back_without_a_copy(seconds: int) ->
     tracemalloc.start()
     try:
         framer.push(pcm)
-        frames = [framer.take(320) for _ in range(3)]
+        frames = [framer.read(320) for _ in range(3)]
         for frame in reversed(frames):
             framer.put_back(frame)
-        assert framer.take(640) == bytes(640)
+        assert framer.read(640) == bytes(640)
         _, peak_bytes = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -18,7 +18,7 @@ def counts(cause: GapCause | None = None, count: int = 1) -> dict[GapCause, int]
 def counted(session: Session, *blocked_s: tuple[float, float]) -> dict[GapCause, int]:
     """The gaps of a session, on a loop that was blocked at these times."""
     gaps = session.out.gaps
-    for gap in gaps.take():
+    for gap in gaps.pop_all():
         was_blocked = any(start_s < gap.until_s and gap.since_s < end_s for start_s, end_s in blocked_s)
         gaps.count(gap, loop_was_blocked=was_blocked)
     return gaps.counts
@@ -210,11 +210,11 @@ def test_audio_that_comes_late_behind_a_slow_write_is_the_producers_fault() -> N
 def test_a_gap_is_a_frame_or_more_and_a_second_or_less(dry_s: float, count: int) -> None:
     gaps = Gaps()
     gaps.dry(dry_s, 100.0, 100.0)
-    assert gaps.take() == [Gap(dry_s, 100.0 - dry_s, 100.0, "producer late")] * count
+    assert gaps.pop_all() == [Gap(dry_s, 100.0 - dry_s, 100.0, "producer late")] * count
     gaps.written(dry_s, 0.02, 100.0)
-    assert gaps.take() == [Gap(dry_s, 99.98, 100.0, "socket backed up")] * count
+    assert gaps.pop_all() == [Gap(dry_s, 99.98, 100.0, "socket backed up")] * count
     gaps.written(dry_s, 0.0199, 100.0)
-    assert gaps.take() == []
+    assert gaps.pop_all() == []
 
 
 def test_a_gap_is_noted_until_it_is_taken_and_counted_by_its_cause() -> None:
@@ -222,7 +222,7 @@ def test_a_gap_is_noted_until_it_is_taken_and_counted_by_its_cause() -> None:
     gaps.dry(0.5, 100.0, 100.0)
     gaps.written(0.25, 0.3, 101.0)
     assert (gaps.counts, gaps.total_s) == (NONE, 0.0)
-    late, backed_up = gaps.take()
+    late, backed_up = gaps.pop_all()
     assert gaps.noted == []
     gaps.count(late, loop_was_blocked=False)
     assert (gaps.counts, gaps.total_s) == (counts("producer late"), 0.5)

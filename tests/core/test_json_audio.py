@@ -15,7 +15,7 @@ from vonage_audio_connector_server.core.events import DTMF, Audio, Connected, Un
 from vonage_audio_connector_server.core.json_audio import JSONTransport
 from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.errors import AudioConnectorConfigError
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 
 Mode = Literal["auto", "binary"] | JSONTransport
 FRAME = sound(160)

@@ -21,11 +21,11 @@ class Book:
 
     ledger: Ledger = field(default_factory=Ledger)
     wire: list[int] = field(default_factory=list)
-    early: list[int] = field(default_factory=list)  # taken, and not on the wire line yet
+    early: list[int] = field(default_factory=list)  # accepted, and not on the wire line yet
     sent: int = 0
     heard: int = 0
     epoch: int = 0  # where the epoch begins on the wire line, and no rewind goes beyond
-    taken: int = 0
+    accepted: int = 0
     were_heard: set[int] = field(default_factory=set)
     were_dropped: set[int] = field(default_factory=set)  # by an interruption
     marks: list[Mark] = field(default_factory=list)
@@ -33,11 +33,11 @@ class Book:
 
     # What a session does with its ledger
 
-    def take(self, samples: int) -> None:
-        self.marks.append(self.ledger.take(samples))
+    def accept(self, samples: int) -> None:
+        self.marks.append(self.ledger.accept(samples))
         self.heard_of.append(0)
-        self.early += range(self.taken, self.taken + samples)
-        self.taken += samples
+        self.early += range(self.accepted, self.accepted + samples)
+        self.accepted += samples
 
     def push(self, samples: int) -> None:
         samples = min(samples, len(self.early))
@@ -78,12 +78,12 @@ class Book:
 
     def check(self) -> None:
         ledger, heard_wire = self.ledger, self.heard
-        assert ledger.taken == self.taken
+        assert ledger.accepted == self.accepted
         assert ledger.wire == len(self.wire)
         assert ledger.heard(heard_wire) == len(self.were_heard)
         assert ledger.dropped == len(self.were_dropped)
         waiting = {*self.wire[heard_wire:], *self.early} - self.were_heard - {SILENCE}
-        assert ledger.heard(heard_wire) + ledger.dropped + len(waiting) == ledger.taken
+        assert ledger.heard(heard_wire) + ledger.dropped + len(waiting) == ledger.accepted
         for number, mark in enumerate(self.marks):
             own = set(range(mark.start, mark.end))
             heard_of = ledger.heard_of(mark, heard_wire)
@@ -94,14 +94,14 @@ class Book:
                 assert not own & waiting
         assert sum(self.heard_of) == len(self.were_heard)
 
-    def place_of(self, taken: int) -> int:
-        """Behind the last sample before the point `taken` that is on the wire line."""
-        places = [place for place, number in enumerate(self.wire) if number != SILENCE and number < taken]
+    def place_of(self, accepted: int) -> int:
+        """Behind the last sample before the point `accepted` that is on the wire line."""
+        places = [place for place, number in enumerate(self.wire) if number != SILENCE and number < accepted]
         return max(places) + 1 if places else 0
 
 
 steps = st.tuples(
-    st.sampled_from(["take", "push", "pad", "send", "hear", "rewind", "interrupt"]),
+    st.sampled_from(["accept", "push", "pad", "send", "hear", "rewind", "interrupt"]),
     st.sampled_from([0, 1, 2, 3, 5, 10, 30]),
 )
 
@@ -126,15 +126,15 @@ calls = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 5), st.integers(0, 
 def test_wire_of_is_the_place_of_a_sample(calls: list[tuple[int, int, int]]) -> None:
     book = Book()
     for samples, padding, hear in calls:
-        book.take(samples)
+        book.accept(samples)
         book.push(samples)
         if padding:
             book.pad(padding)
         book.send(hear)
         book.hear(hear)
         heard_to = book.ledger.heard_to(book.heard)
-        for taken in range(heard_to + 1, book.taken + 1):
-            assert book.ledger.wire_of(taken) == book.place_of(taken)
+        for accepted in range(heard_to + 1, book.accepted + 1):
+            assert book.ledger.wire_of(accepted) == book.place_of(accepted)
         for mark in book.marks:  # what was heard is no longer waited for
             if mark.end <= heard_to:
                 assert book.ledger.wire_of(mark.end) <= book.heard
@@ -142,7 +142,7 @@ def test_wire_of_is_the_place_of_a_sample(calls: list[tuple[int, int, int]]) -> 
 
 def test_wire_of_what_is_not_on_the_line_yet_is_its_end() -> None:
     ledger = Ledger()
-    early = ledger.take(100)
+    early = ledger.accept(100)
     assert ledger.wire_of(early.end) == 0
     ledger.pushed(60)
     assert ledger.wire_of(early.end) == 60
@@ -156,7 +156,7 @@ def test_wire_of_what_is_not_on_the_line_yet_is_its_end() -> None:
 def test_utterances_that_were_heard_leave_nothing_in_the_book() -> None:
     ledger = Ledger()
     for number in range(1_000):
-        ledger.take(100)
+        ledger.accept(100)
         ledger.pushed(100)
         ledger.padded(60, 160 * max(0, number - 3))  # 160 a turn, of which three wait
     assert len(ledger._book.breaks) <= 5
@@ -165,9 +165,9 @@ def test_utterances_that_were_heard_leave_nothing_in_the_book() -> None:
 
 def test_a_mark_of_no_samples_is_over_when_its_place_was_heard() -> None:
     ledger = Ledger()
-    ledger.take(100)
+    ledger.accept(100)
     ledger.pushed(100)
-    empty = ledger.take(0)
+    empty = ledger.accept(0)
     assert not ledger.is_over(empty, 99)
     assert ledger.is_over(empty, 100)
     assert ledger.heard_of(empty, 100) == 0
@@ -177,7 +177,7 @@ def test_a_mark_of_no_samples_is_over_when_its_place_was_heard() -> None:
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=8), st.integers(0, 300))
 def test_marks_share_what_was_heard(calls: list[int], heard_to: int) -> None:
     ledger = Ledger()
-    marks = [ledger.take(samples) for samples in calls]
+    marks = [ledger.accept(samples) for samples in calls]
     ledger.pushed(sum(calls))
     assert sum(mark.heard(heard_to) for mark in marks) == min(heard_to, sum(calls))
     assert all(0 <= mark.heard(heard_to) <= mark.samples for mark in marks)
@@ -185,7 +185,7 @@ def test_marks_share_what_was_heard(calls: list[int], heard_to: int) -> None:
 
 def test_a_mark_is_a_value() -> None:
     ledger = Ledger()
-    first, second = ledger.take(100), ledger.take(100)
+    first, second = ledger.accept(100), ledger.accept(100)
     assert first == Mark(ledger.epoch, 0, 100)
     assert len({first, second, Mark(*first)}) == 2
     ledger.end_epoch(0)

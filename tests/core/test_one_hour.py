@@ -13,7 +13,7 @@ from driving import wait_until_s, write
 from vonage_audio_connector_server.core.ledger import Mark
 from vonage_audio_connector_server.core.pacer import DEFAULT_LEAD_S
 from vonage_audio_connector_server.core.session import Session
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.simulator.router import Router
 
 RATE_HZ = 8_000

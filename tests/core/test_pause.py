@@ -6,7 +6,7 @@ import pytest
 from driving import CLEAR, Call, fill, first, make_session, play, sizes, sound, stuck, wait_until_s, write, write_audio
 
 from vonage_audio_connector_server.core.playout import MAX_REWIND_S
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.results import FlushResult
 
 PAUSES_S = [0.0001, 0.0199, 0.02, 0.0201, 0.3, 0.7531, 1.99, 2.05, 2.5]  # the last ones: after all was sent, or heard

@@ -220,7 +220,7 @@ def test_what_is_not_one_whole_frame_takes_the_general_way(samples: int, rate_hz
     session = make_session(rate_hz, assumed=8_000)
     assert session.out.push_live(sound(samples), 0.0) is None
     assert session.out.outbox == []
-    assert (session.out.ledger.taken, session.out.pacer.total_samples) == (0, 0)
+    assert (session.out.ledger.accepted, session.out.pacer.total_samples) == (0, 0)
 
 
 def test_so_does_a_frame_behind_anything_that_waits() -> None:
@@ -249,9 +249,9 @@ def test_so_does_a_frame_behind_anything_that_waits() -> None:
         ahead.out.push_live(sound(160), 0.0)
         write(ahead, 0.0)
     for session in (early, remainder, queued, paused, text, note, blocked, ahead):
-        taken = session.out.ledger.taken
+        taken = session.out.ledger.accepted
         assert session.out.push_live(sound(160, 1_000), 0.01) is None
-        assert session.out.ledger.taken == taken
+        assert session.out.ledger.accepted == taken
         assert sound(160, 1_000) not in session.out.outbox
 
 

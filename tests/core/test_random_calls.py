@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from vonage_audio_connector_server.core.ledger import Mark
 from vonage_audio_connector_server.core.session import Session
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.simulator.router import Router
 
 FRAME = 160
@@ -259,7 +259,7 @@ class Model:
         self.heard.update(self.wire[: self.heard_place])
         self.heard.discard(0)
         assert ledger.heard(heard_wire) == len(self.heard)
-        assert ledger.taken == self.given
+        assert ledger.accepted == self.given
         assert len(self.heard) + ledger.dropped + len(self.waiting()) == self.given
         if self.obeys and not self.rate_changed:
             assert self.peer.wrong_size == 0

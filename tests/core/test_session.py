@@ -8,7 +8,7 @@ from driving import first, long_sound, make_session, play, sound, stuck, wait_un
 from vonage_audio_connector_server.core.events import DTMF, Connected, MediaUpdate, UnknownEvent
 from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.errors import AudioConnectorAudioError
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 
 # The audio format
 

@@ -11,7 +11,7 @@ from driving import fill, wait_until_s
 
 from vonage_audio_connector_server.core.pacer import DEFAULT_LEAD_S, MAX_BATCH_S
 from vonage_audio_connector_server.core.session import Session
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.simulator.router import Router
 
 FORMAT = AudioFormat(8_000)

@@ -7,7 +7,7 @@ from driving import CLEAR, first, make_session, play, sound, write, write_audio
 
 from vonage_audio_connector_server.core.session import MAX_QUEUED_S, Session, WhenFull
 from vonage_audio_connector_server.errors import AudioConnectorFullError
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 
 # The bound
 
@@ -61,7 +61,7 @@ def test_raise_takes_nothing_beyond(rate_hz: int | None) -> None:
     for _ in range(2):
         with pytest.raises(AudioConnectorFullError, match=r"0\.5 s of audio wait.*0\.5 are allowed.*when_full='wait'"):
             session.queue_audio(sound(100, 4_001), 0.0, end=True)
-    assert session.out.ledger.taken == mark.samples == 4_001
+    assert session.out.ledger.accepted == mark.samples == 4_001
     assert session.queued_s == 4_001 / 8_000
     session.text_received(first(8_000))
     play(session, 0.0, 0.1)

@@ -27,7 +27,7 @@ from vonage_audio_connector_server.core.json_audio import JSONTransport
 from vonage_audio_connector_server.core.session import Session
 from vonage_audio_connector_server.core.wire import encode_packet, first_message, notify_command, parse_text
 from vonage_audio_connector_server.errors import AudioConnectorJSONError
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.simulator import router
 
 DATA = Path(__file__).parent.parent / "data"

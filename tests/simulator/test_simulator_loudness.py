@@ -3,7 +3,7 @@ from collections.abc import Callable
 
 import pytest
 
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.simulator.loudness import FLOOR_DBFS, is_loud, level_dbfs, loud_ticks
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import pytest
 
 from vonage_audio_connector_server.core.wire import CLEAR_ACTION
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.simulator.report import Ending, Hole, SimulationReport, build_report
 from vonage_audio_connector_server.simulator.router import Router
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vonage_audio_connector_server.models import AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.simulator.router import Router, Run
 
 FORMAT = AudioFormat(8_000)

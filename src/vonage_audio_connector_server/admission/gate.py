@@ -18,8 +18,8 @@ from starlette.types import Scope, Send
 
 from ..close_codes import POLICY_VIOLATION
 from ..config import Authorize
+from ..connection_data import AudioConnectorConnectionData
 from ..errors import AudioConnectorError
-from ..models import AudioConnectorConnectionData
 from ..runtime import is_being_cancelled
 from ..sparing import warn
 

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from urllib.parse import unquote_to_bytes
 
+from ..connection_data import AudioConnectorConnectionData
 from ..errors import AudioConnectorConfigError
-from ..models import AudioConnectorConnectionData
 
 logger = logging.getLogger("vonage_audio_connector_server")
 

@@ -20,8 +20,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from heapq import heappop, heappush
 from typing import Protocol
 
+from ..connection_data import AudioConnectorConnectionData
 from ..errors import AudioConnectorConfigError
-from ..models import AudioConnectorConnectionData
 from .shared_secret import check_parameter, named, query_values, refuse
 
 logger = logging.getLogger("vonage_audio_connector_server")

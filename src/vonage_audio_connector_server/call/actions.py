@@ -188,7 +188,7 @@ A = TypeVar("A", bound=Action[Any])
 
 
 def refused(kind: type[A], call: Call, error: AudioConnectorError) -> A:
-    """What was not done: awaiting it raises why, after others had their turn."""
+    """What was not done: awaiting it raises why, after others ran."""
 
     def fail() -> Any:
         raise error

@@ -21,9 +21,9 @@ from ..config import AudioConnectorConfig
 from ..core.events import Audio
 from ..core.session import Session
 from ..errors import AudioConnectorClosedError
+from ..formats import AudioFormat
 from ..link.base import Link, turn_of
-from ..models import AudioFormat, ConnectionStats
-from ..results import ClosedBy, CloseReport
+from ..results import ClosedBy, CloseReport, ConnectionStats
 from ..runtime import call_clock, loop_time, native_loop
 from ..steps import Handler
 from ..watchdog import Watchdog, watch

@@ -45,7 +45,7 @@ class Owner(Protocol):
         """Whether the connection has ended."""
 
     def give_way(self) -> Awaitable[None]:
-        """Let others have their turn, where the event loop has not turned for `TURN_S`."""
+        """Let others run, where the event loop has not turned for `TURN_S`."""
 
     def changed(self) -> None:
         """A message waits in the inbox."""

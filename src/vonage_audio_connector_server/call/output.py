@@ -19,7 +19,7 @@ from ..runtime import TICK_S, let_others_run, make_timer
 from .waits import CHANGED, Waits
 
 TURN_S = 0.01
-"""Where the event loop has not turned for this long, others get their turn."""
+"""Where the event loop has not turned for this long, others run first."""
 
 LATE_S = 0.02
 """A timer that is later than one frame is counted; the lead makes up for it."""
@@ -43,7 +43,7 @@ class Output:
         timer: calls `pump` when something is due.
         is_queued: it is among those that write at the end of the turn.
         is_blocked: the sink takes nothing.
-        holds_back: whoever awaits what a send returns has to wait: for room, or for others to have their turn.
+        holds_back: whoever awaits what a send returns has to wait: for room, or for others to run.
         is_stopped: the connection has ended.
         on_written: called once when nothing is left to be written now.
         last_s: when something was last written.
@@ -131,16 +131,16 @@ class Output:
         self._session.undelivered(self._sink.unsent_bytes())
 
     async def wait_room(self) -> None:
-        """Let others have their turn, and wait while the queue is too long."""
+        """Let others run, and wait while the queue is too long."""
         self.holds_back = False
         if self.is_blocked:
-            await checkpoint()  # on trio the task that sends has its turn
+            await checkpoint()  # on trio the task that sends runs
         else:
             await self.give_way()
         await self.waits.wait(self.ask_room)
 
     async def give_way(self) -> None:
-        """Let others have their turn, where the event loop has not turned for `TURN_S`."""
+        """Let others run, where the event loop has not turned for `TURN_S`."""
         if self._clock() - self._turn.began_s > TURN_S:
             await let_others_run()
             self._turn.began_s = self._clock()
@@ -193,7 +193,7 @@ class Output:
     def count_gaps(self) -> None:
         """Count the gaps that the session has noted."""
         gaps = self._out.gaps
-        for gap in gaps.take():
+        for gap in gaps.pop_all():
             gaps.count(gap, loop_was_blocked=self._was_blocked(gap.since_s, gap.until_s))
 
     def stop(self) -> None:

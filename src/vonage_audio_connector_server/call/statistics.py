@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..core.session import Session
-from ..models import ConnectionStats
+from ..results import ConnectionStats
 from .inbox import Inbox
 
 

@@ -17,7 +17,7 @@ class Early:
     def __init__(self) -> None:
         self.size_bytes = 0
         self._audio: list[tuple[bytes, bool]] = []  # (pcm, whether an utterance ends there)
-        self._texts: list[tuple[int, str]] = []  # (how much of what was taken it follows, text)
+        self._texts: list[tuple[int, str]] = []  # (how much of what was accepted it follows, text)
         self._queued_at_s = 0.0
 
     def __bool__(self) -> bool:
@@ -29,9 +29,9 @@ class Early:
         self.size_bytes += len(pcm)
         self._queued_at_s = now_s
 
-    def notify(self, text: str, taken: int) -> None:
-        """A text is to follow so much of the audio that was taken."""
-        self._texts.append((taken, text))
+    def notify(self, text: str, accepted: int) -> None:
+        """A text is to follow so much of the audio that was accepted."""
+        self._texts.append((accepted, text))
 
     def clear(self) -> None:
         """Forget all of it."""
@@ -43,6 +43,6 @@ class Early:
         """The format is known: give all of it to the queue."""
         for pcm, end in self._audio:
             out.push(pcm, self._queued_at_s, end=end)
-        for taken, text in self._texts:
-            out.notify(text, out.ledger.wire_of(taken))
+        for accepted, text in self._texts:
+            out.notify(text, out.ledger.wire_of(accepted))
         self.clear()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from ..models import FRAME_MS, SAMPLE_BYTES
+from ..formats import FRAME_MS, SAMPLE_BYTES
 from .cues import Cues
 from .framer import Framer
 from .gaps import MIN_GAP_S, Gaps
@@ -25,7 +25,7 @@ _MOST_WAITING = 8  # more than a read of a server at its limit brings of one str
 _TRIM_FRAMES = 25  # half a second, and not for every frame of an echo
 
 _AHEAD_S = REMAINDER_WAIT_S / 2  # a source this far ahead of the listener is not live
-_REMAINDER_MARGIN_S = MIN_LEAD_S  # two frames: a remainder that is sent at the moment of its turn is heard too late
+_REMAINDER_MARGIN_S = MIN_LEAD_S  # two frames: a remainder that is sent when it is to be played is heard too late
 
 _ASK_AGAIN_S = 1.0  # where the peer is known not to have got what it should have heard
 
@@ -102,8 +102,8 @@ class Playout:
         ledger = self.ledger
         ledger.wire += samples
         ledger.cut += samples
-        start = ledger.taken
-        ledger.taken = start + samples
+        start = ledger.accepted
+        ledger.accepted = start + samples
         return _new_tuple(Mark, (ledger.epoch, start, samples))
 
     def push(self, pcm: bytes, now_s: float, *, end: bool) -> None:
@@ -128,10 +128,10 @@ class Playout:
         """Send a text right behind the audio that ends at `wire`."""
         self._cues = self._cues or Cues()
         self._cues.add(wire, text)
-        self.outbox.extend(self._cues.take(self.pacer.total_samples))
+        self.outbox.extend(self._cues.due(self.pacer.total_samples))
         self.has_more = True
 
-    # What is taken out again
+    # What is recalled
 
     def drop(self, now_s: float) -> tuple[int, int, int]:
         """Drop all audio that the listener has not heard, the schedule, and a pause. Texts stay in the outbox.
@@ -198,9 +198,9 @@ class Playout:
             return None
         framer, frame_bytes = self._framer, self.frame_bytes
         if framer.size_bytes >= frame_bytes > 0:
-            self._take_due(now_s)
+            self._send_due(now_s)
         if 0 < framer.size_bytes < frame_bytes and now_s >= self._remainder_due_s():
-            self._take_due(now_s)
+            self._send_due(now_s)
         if framer.size_bytes:
             return self.pacer.due_s if framer.size_bytes >= frame_bytes else self._remainder_due_s()
         if not self.unheard_s(now_s):
@@ -262,7 +262,7 @@ class Playout:
         due_s = self.pacer.position_s - _REMAINDER_MARGIN_S
         return max(due_s, self._queued_at_s + REMAINDER_WAIT_S) if self._live else due_s
 
-    def _take_due(self, now_s: float) -> None:
+    def _send_due(self, now_s: float) -> None:
         budget_bytes = self.pacer.budget_samples(now_s) * SAMPLE_BYTES
         if not budget_bytes:
             return
@@ -270,18 +270,18 @@ class Playout:
         frame_bytes, total_samples = self.frame_bytes, self.pacer.total_samples
         if framer.size_bytes < frame_bytes:  # only the remainder is left, and nobody brought the rest in time
             self._pad(now_s)
-        taken_bytes = 0
-        while framer.size_bytes >= frame_bytes and taken_bytes + frame_bytes <= budget_bytes:
-            frame = framer.take(frame_bytes)
-            taken_bytes += frame_bytes
+        sent_bytes = 0
+        while framer.size_bytes >= frame_bytes and sent_bytes + frame_bytes <= budget_bytes:
+            frame = framer.read(frame_bytes)
+            sent_bytes += frame_bytes
             outbox.append(frame)
             history.append(frame)
             if cues is not None:
-                outbox.extend(cues.take(total_samples + taken_bytes // SAMPLE_BYTES))
-        samples = taken_bytes // SAMPLE_BYTES
+                outbox.extend(cues.due(total_samples + sent_bytes // SAMPLE_BYTES))
+        samples = sent_bytes // SAMPLE_BYTES
         dry_s = self.pacer.sent(samples, now_s)
-        self.frames_out += taken_bytes // frame_bytes
-        self.bytes_out += taken_bytes
+        self.frames_out += sent_bytes // frame_bytes
+        self.bytes_out += sent_bytes
         if dry_s >= MIN_GAP_S or self._ends:
             self._look_dry(dry_s, now_s, total_samples)
         self._sent_at_s = now_s

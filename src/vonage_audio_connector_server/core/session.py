@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ..errors import AudioConnectorFullError
-from ..models import FRAME_MS, SAMPLE_BYTES, AudioFormat
+from ..formats import FRAME_MS, SAMPLE_BYTES, AudioFormat
 from ..results import FlushResult
 from .early import Early
 from .events import Audio, Cleared, Connected, Event, Notified
@@ -148,7 +148,7 @@ class Session:
         `flush` does what `clear` does first, in the same step, once the audio is known to be playable.
 
         Without `end`, what is left of the last frame waits for the next call. Where none comes, it goes out padded in
-        time for its turn to be played. A live source, which is never ahead, has `REMAINDER_WAIT_S` instead: padding
+        time to be played behind it. A live source, which is never ahead, has `REMAINDER_WAIT_S` instead: padding
         would put silence into its middle.
 
         Raises:
@@ -163,7 +163,7 @@ class Session:
             self.clear(now_s)
         else:
             self.check_room()
-        mark = self.out.ledger.take(len(pcm) // SAMPLE_BYTES)
+        mark = self.out.ledger.accept(len(pcm) // SAMPLE_BYTES)
         if self.audio_format is None:
             self._early.push(pcm, now_s, end=end)
             self.out.has_more = True
@@ -185,7 +185,7 @@ class Session:
         Raises:
             AudioConnectorJSONError: JSON can't express the payload.
         """
-        self._notify(notify_command(payload), self.out.ledger.taken)
+        self._notify(notify_command(payload), self.out.ledger.accepted)
 
     def confirm(self, mark: Mark) -> None:
         """Ask the router to say when `mark` has been played; then it is `acknowledged`. Not after a `clear`."""
@@ -306,13 +306,13 @@ class Session:
             self.odd_frames_in += 1
         return self.audio_format is not known
 
-    def _notify(self, text: str, taken: int) -> None:
-        """Send a text behind so much of the audio that was taken."""
+    def _notify(self, text: str, accepted: int) -> None:
+        """Send a text behind so much of the audio that was accepted."""
         self.texts_out += 1
         if self._early:
-            self._early.notify(text, taken)
+            self._early.notify(text, accepted)
         else:
-            self.out.notify(text, self.out.ledger.wire_of(taken))
+            self.out.notify(text, self.out.ledger.wire_of(accepted))
 
     def _send_clear(self) -> None:
         outbox, commands = self.out.outbox, self._clear_commands

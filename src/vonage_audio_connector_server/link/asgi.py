@@ -41,7 +41,7 @@ IDLE_S = 0.005
 """Who waits this long for a message has read all that came, and the event loop has turned meanwhile."""
 
 TURN_S = 0.01
-"""Where the event loop has not turned for this long, the reading task lets others have their turn."""
+"""Where the event loop has not turned for this long, the reading task lets others run."""
 
 STALL_S = 10.0
 """A `send` that waits for this long ends the connection: the peer has stopped reading."""

@@ -28,9 +28,10 @@ from websockets.server import ServerProtocol
 
 from ..close_codes import INVALID_DATA, NO_STATUS
 from ..core.json_audio import JSONTransport
+from ..formats import DOCUMENTED_FRAME_BYTES
 from ..sparing import warn
 from .base import Outbox, Receiver, turn_of
-from .octets import AUDIO_BYTES, AUDIO_HEADS, BINARY, CLOSE, MASKED_16, MASKED_AUDIO, TEXT, encode, frame_end
+from .octets import AUDIO_HEADS, BINARY, CLOSE, MASKED_16, MASKED_AUDIO, TEXT, encode, frame_end
 
 LARGE_BYTES: Final = 64 * 1024
 """Of a frame that is longer, each part is given to websockets as it comes: joining them anew each time would take the
@@ -126,7 +127,7 @@ class FrameProtocol(asyncio.Protocol):
     def _set_lane(self) -> None:
         """Say what takes the short way: nothing may while a message is in fragments."""
         is_closed = self._receiver is None or self._fragments is not None
-        self._lane = _CLOSED if is_closed or self._max_message_bytes < AUDIO_BYTES[-1] else MASKED_AUDIO
+        self._lane = _CLOSED if is_closed or self._max_message_bytes < max(DOCUMENTED_FRAME_BYTES) else MASKED_AUDIO
 
     def _join(self, data: bytes) -> bytes:
         """Put what came behind the part of a frame that is there; returns what is still to be dealt with."""

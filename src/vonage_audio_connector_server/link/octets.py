@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from ..core.json_audio import JSONTransport
+from ..formats import DOCUMENTED_FRAME_BYTES
 
 BINARY: Final = 0x82  # the first byte of a whole message: FIN, and the opcode
 TEXT: Final = 0x81
@@ -12,13 +13,10 @@ CLOSE: Final = 0x88
 MASKED_16: Final = 0xFE
 """The second byte of a masked frame whose length stands in the next two: 126 to 65,535 bytes, as all audio has."""
 
-AUDIO_BYTES: Final = (320, 640, 960)
-"""The sizes of all frames of audio: 20 ms at 8, 16 and 24 kHz."""
-
-MASKED_AUDIO: Final = {bytes((BINARY, MASKED_16, size >> 8, size & 255)): 8 + size for size in AUDIO_BYTES}
+MASKED_AUDIO: Final = {bytes((BINARY, MASKED_16, size >> 8, size & 255)): 8 + size for size in DOCUMENTED_FRAME_BYTES}
 """How long a masked frame of audio is, with its head, by the first four bytes of that."""
 
-AUDIO_HEADS: Final = {size: bytes((BINARY, 126, size >> 8, size & 255)) for size in AUDIO_BYTES}
+AUDIO_HEADS: Final = {size: bytes((BINARY, 126, size >> 8, size & 255)) for size in DOCUMENTED_FRAME_BYTES}
 
 
 def encode(payload: bytes | str, json_audio: JSONTransport | None) -> bytes:

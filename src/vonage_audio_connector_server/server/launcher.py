@@ -95,12 +95,10 @@ async def start_server(config: AudioConnectorServerConfig) -> AudioConnectorServ
         raise
     if config.on_stop is not None:
         stop_hooks.append(config.on_stop)
-    is_guarded = not isinstance(app, AudioConnector) or app.config.authorize is not None
-    if not is_guarded and any(is_public(listener) for listener in sockets):
-        logger.warning(
-            "%s can be reached from outside and lets everybody in: set authorize, for example to SharedSecret(…)",
-            handle.get_address(),
-        )
+    if any(is_public(listener) for listener in sockets):
+        calls.open_address = handle.get_address()
+        if isinstance(app, AudioConnector) and app.config.authorize is None:
+            calls.tell_open()  # of the connectors in another application the first one that is called tells
     logger.info("listening on %s", handle.get_address())
     return handle
 

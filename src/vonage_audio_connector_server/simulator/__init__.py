@@ -1,6 +1,6 @@
 """A simulated media router: speaks a recording to an Audio Connector server and reports what a participant heard.
 
-It needs no account, no browser and no tunnel. It imports the errors, the models and core, and never the server's side.
+It needs no account, no browser and no tunnel. It imports the errors, the formats and core, and never the server's side.
 Times are seconds on the event loop's clock; a *tick* is one frame, 20 or 10 ms, counted from the first frame sent.
 """
 

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from ..core.json_audio import JSONTransport
 from ..core.wire import first_message
 from ..errors import AudioConnectorConfigError
-from ..models import FRAME_MS
+from ..formats import FRAME_MS
 from .compare import require_numpy, similarity
 from .dial import DialError, check_custom, dial
 from .form import AudioForm
@@ -284,14 +284,14 @@ class _Call:
                 message = await self._websocket.recv()
                 if self._ended_s is not None:
                     continue
-                for answer in self._take(message):
+                for answer in self._message_received(message):
                     await self._tell(answer)
         except ConnectionClosed as closed:
             return closed
         finally:
             self._end()
 
-    def _take(self, message: bytes | str) -> list[str]:
+    def _message_received(self, message: bytes | str) -> list[str]:
         content = self._form.read(message)
         if content is None:
             self._wrong_transport += 1

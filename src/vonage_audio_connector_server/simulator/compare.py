@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import MissingExtraError
-from ..models import SAMPLE_BYTES
+from ..formats import SAMPLE_BYTES
 
 if TYPE_CHECKING:
     import numpy as np

@@ -7,7 +7,7 @@ import sys
 from array import array
 from operator import mul
 
-from ..models import SAMPLE_BYTES, AudioFormat
+from ..formats import SAMPLE_BYTES, AudioFormat
 
 LOUD_DBFS = -45.0
 """Assumed: frames above it are speech. Recorded rooms hum at -60 to -45 dBFS, speech is at -35 to -15."""

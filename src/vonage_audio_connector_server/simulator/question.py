@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import AudioConnectorAudioError
-from ..models import FRAME_MS, SAMPLE_BYTES, AudioFormat
+from ..formats import FRAME_MS, SAMPLE_BYTES, AudioFormat
 from .loudness import loud_ticks
 from .wav import RATES_HZ
 

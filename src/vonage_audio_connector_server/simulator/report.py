@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from ..models import AudioFormat
+from ..formats import AudioFormat
 from .form import TransportName
 from .loudness import loud_ticks
 from .router import Router

@@ -6,7 +6,7 @@ import wave
 from os import PathLike, fspath
 
 from ..errors import AudioConnectorAudioError
-from ..models import SAMPLE_BYTES
+from ..formats import SAMPLE_BYTES
 from .resample import resample
 
 RATES_HZ = (8_000, 16_000, 24_000)

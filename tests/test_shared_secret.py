@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from visitors import all_shown, seen
 
 from vonage_audio_connector_server.admission.shared_secret import MAX_VALUES, MIN_SECRET_CHARACTERS, SharedSecret
+from vonage_audio_connector_server.connection_data import AudioConnectorConnectionData
 from vonage_audio_connector_server.errors import AudioConnectorConfigError
-from vonage_audio_connector_server.models import AudioConnectorConnectionData
 
 SECRET = "correct horse battery+staple"
 OTHER = "another-secret-of-ours-7"

@@ -18,6 +18,7 @@ from vonage_audio_connector_server.config import (
     check_lead_s,
     shared_options,
 )
+from vonage_audio_connector_server.connection_data import AudioConnectorConnectionData
 from vonage_audio_connector_server.core.wire import DEFAULT_CLEAR_COMMANDS
 from vonage_audio_connector_server.errors import (
     AudioConnectorClosedError,
@@ -25,7 +26,7 @@ from vonage_audio_connector_server.errors import (
     AudioConnectorProtocolError,
     MissingExtraError,
 )
-from vonage_audio_connector_server.models import AudioConnectorConnectionData, AudioFormat
+from vonage_audio_connector_server.formats import AudioFormat
 
 # AudioFormat
 
