@@ -15,6 +15,12 @@ FIRST_MESSAGE = ' {"content-type":"audio/l16;rate=16000","event":"websocket:conn
 FRAME_BYTES = 640
 
 
+@pytest.fixture(autouse=True)
+def _all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Warnings are rate-limited in a process: no test is to be silenced by those before it."""
+    monkeypatch.setattr("vonage_audio_connector_server.sparing._kinds", {})
+
+
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
