@@ -398,7 +398,8 @@ async def test_wrong_kinds_of_arguments_are_typed_errors() -> None:
     await gate.serve(AudioConnector(on_connect))
 
 
-async def test_ended_calls_are_let_go_without_the_collector() -> None:
+@pytest.mark.parametrize("how", ["handlers", "async for", "an error in it"])
+async def test_ended_calls_are_let_go_without_the_collector(how: str) -> None:
     alive: list[weakref.ref[Call]] = []
 
     async def call() -> None:
@@ -411,7 +412,14 @@ async def test_ended_calls_are_let_go_without_the_collector() -> None:
                 await client.send_audio_buffer(FRAMES[0] * 500)
                 gate.hang_up()
 
-            client.set_handler(on_message=on_message, on_error=print, on_disconnect=lambda: repr(client))
+            if how == "handlers":
+                client.set_handler(on_message=on_message, on_error=print, on_disconnect=lambda: repr(client))
+                return
+            client.set_handler(on_error=lambda error: None)  # else the log holds the error
+            async for _ in client:
+                gate.hang_up()
+                if how == "an error in it":
+                    raise LookupError("on purpose")
 
         gate.say(FIRST_MESSAGE)
         await gate.serve(AudioConnector(on_connect))

@@ -18,6 +18,8 @@ from ways import ClosedByServerError, SharedServers, Told, Way
 
 from vonage_audio_connector_server import Audio, AudioConnector, AudioConnectorConfigError, Client, Connected
 
+ON_ASYNCIO = pytest.mark.parametrize("carrier", ["asyncio", "uvicorn", "our class"])
+
 FRAMES = [number.to_bytes(2, "little") * 320 for number in range(60)]
 
 
@@ -153,7 +155,7 @@ def test_a_default_of_anext_comes_at_the_end(way: Way, told: Told) -> None:
     assert told.next() == "end"
 
 
-@pytest.mark.parametrize("carrier", ["asyncio", "uvicorn", "our class"])
+@ON_ASYNCIO
 def test_the_next_message_can_be_made_a_task(way: Way, told: Told) -> None:
     """As whoever waits for a message or something else does."""
 
@@ -177,7 +179,7 @@ def test_the_next_message_can_be_made_a_task(way: Way, told: Told) -> None:
     caller.hang_up()
 
 
-@pytest.mark.parametrize("carrier", ["asyncio", "uvicorn", "our class"])
+@ON_ASYNCIO
 def test_a_task_that_cancels_itself_in_the_loop_is_cancelled(way: Way, told: Told) -> None:
     async def on_connect(client: Client) -> None:
         task = asyncio.current_task()
@@ -202,7 +204,7 @@ def test_a_task_that_cancels_itself_in_the_loop_is_cancelled(way: Way, told: Tol
     caller.hang_up()
 
 
-@pytest.mark.parametrize("carrier", ["asyncio", "uvicorn", "our class"])
+@ON_ASYNCIO
 def test_code_in_the_loop_runs_in_its_own_task(way: Way, told: Told) -> None:
     async def on_connect(client: Client) -> None:
         task = asyncio.current_task()
@@ -259,6 +261,98 @@ def test_a_handler_that_another_thread_sets_ends_a_loop_that_waits(way: Way, tol
     caller.send(FRAMES[1])
     assert told.next() == FRAMES[1]  # to the handler
     caller.hang_up()
+
+
+def test_a_handler_that_closes_and_then_waits_has_its_time(way: Way, told: Told) -> None:
+    async def on_connect(client: Client) -> None:
+        async def on_message(message: bytes | str) -> None:
+            await client.disconnect(4001)
+            await anyio.sleep(0.01)  # to store something
+            told("stored")
+
+        client.set_handler(on_message, lambda: told("gone"))
+
+    caller = way.serve(AudioConnector(on_connect))()
+    caller.send(FRAMES[0])
+    assert [told.next() for _ in range(2)] == ["stored", "gone"]
+
+
+@ON_ASYNCIO
+def test_a_handler_that_cancels_its_task_is_told_when_it_waits(way: Way, told: Told) -> None:
+    async def on_connect(client: Client) -> None:
+        async def on_message(message: bytes | str) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel("of its own")
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError as exc:
+                told(*exc.args)
+                task.uncancel()
+            told("goes on")
+
+        client.set_handler(on_message)
+
+    caller = way.serve(AudioConnector(on_connect))()
+    caller.send(FRAMES[0])
+    assert [told.next() for _ in range(2)] == ["of its own", "goes on"]
+    caller.send(FRAMES[1])
+    assert [told.next() for _ in range(2)] == ["of its own", "goes on"]
+    caller.hang_up()
+
+
+@ON_ASYNCIO
+def test_a_loop_that_cancels_its_task_cancels_what_it_waits_for(way: Way, told: Told) -> None:
+    async def on_connect(client: Client) -> None:
+        async def child() -> None:
+            try:
+                await asyncio.sleep(5)
+            finally:
+                told("child ends")
+
+        await anext(aiter(client))
+        worker = asyncio.create_task(child())
+        await asyncio.sleep(0)
+        told("begun")
+        async for _ in client:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            try:
+                await worker
+            except asyncio.CancelledError:
+                told(worker.done())
+                task.uncancel()
+                break
+
+    caller = way.serve(AudioConnector(on_connect))()
+    caller.send(FRAMES[0])
+    assert told.next() == "begun"
+    caller.send(FRAMES[1])
+    assert [told.next() for _ in range(2)] == ["child ends", True]
+    caller.hang_up()
+
+
+@ON_ASYNCIO
+def test_a_loop_that_cancels_its_task_and_fails_is_cancelled_in_on_error(way: Way, told: Told) -> None:
+    async def on_connect(client: Client) -> None:
+        async def on_error(error: Exception) -> None:
+            told(str(error))
+            try:
+                await asyncio.sleep(5)
+            finally:
+                told("ends")
+
+        client.set_handler(on_error=on_error)
+        async for _ in client:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            raise LookupError("no model")
+
+    caller = way.serve(AudioConnector(on_connect))()
+    caller.send(FRAMES[0])
+    assert [told.next() for _ in range(2)] == ["no model", "ends"]
 
 
 # The context

@@ -195,7 +195,10 @@ async def test_an_app_at_an_open_address_tells_when_a_connector_lets_everybody_i
     await handle.stop(0)
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert len(warnings) == 1
-    assert f"0.0.0.0:{handle.port} can be reached from outside and lets everybody in" in warnings[0]
+    assert (
+        f"0.0.0.0:{handle.port} can be reached from outside and lets everybody in, unless the application"
+        in warnings[0]
+    )
 
 
 async def test_a_lifespan_that_fails_is_a_start_error() -> None:

@@ -242,7 +242,7 @@ class AudioConnector:
         identity: object = self._full(server_calls)
         authorize = self.config.authorize
         if authorize is None and server_calls is not None:
-            server_calls.tell_open()
+            server_calls.tell_open(", unless the application around it asks who comes")
         if identity is None and authorize is not None:
             mask_query(scope, authorize)
             identity = await ask(authorize, info)

@@ -39,12 +39,13 @@ class Calls:
         self.open_address: str | None = None
         self._all_gone: anyio.Event | None = None
 
-    def tell_open(self) -> None:
-        """Warn, once, that whoever reaches the server is let in."""
+    def tell_open(self, unless: str = "") -> None:
+        """Warn, once, that whoever reaches the server is let in, `unless` something that can't be known."""
         if self.open_address is not None:
             logger.warning(
-                "%s can be reached from outside and lets everybody in: set authorize, for example to SharedSecret(…)",
+                "%s can be reached from outside and lets everybody in%s: set authorize, for example to SharedSecret(…)",
                 self.open_address,
+                unless,
             )
             self.open_address = None
 

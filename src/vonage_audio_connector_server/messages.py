@@ -23,7 +23,6 @@ class _Busy:
     """Stands for a waiter where there is none: somebody waits on it already, so it is of no use."""
 
     wakeup = True
-    item = None
 
 
 class Messages(AsyncIterator[T], Generic[T]):
@@ -56,15 +55,14 @@ class Messages(AsyncIterator[T], Generic[T]):
         dispatcher.form = self._form
         await waiter
         message, waiter.item = waiter.item, None  # `take` without a call of it, because this is done for every frame
+        if message is None:  # it was nudged: one may wait in the inbox
+            return await self._take()
         return message  # type: ignore[no-any-return]
 
     async def _take(self) -> T:
         """Take what waits in the inbox, or wait for it, in whatever event loop this is."""
         call, dispatcher = self._call, self._dispatcher
         self._check_no_handler()
-        if self._waiter.item is not None:  # with a message, for a wait that was cancelled
-            message: T = self._waiter.take()
-            return message
         if get_ident() == call.thread_id and not call.is_over:
             await call.output.give_way()  # a backlog must not hold up the loop
         inbox = dispatcher.inbox
@@ -78,7 +76,6 @@ class Messages(AsyncIterator[T], Generic[T]):
         def put_back(taken: tuple[Item, float] | None) -> None:
             if taken is not None:
                 dispatcher.put_back(*taken)
-                call.output.changed()
 
         dispatcher.takers += 1
         try:

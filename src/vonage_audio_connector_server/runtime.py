@@ -97,6 +97,8 @@ class TrioWaiter:
 
     __slots__ = ("_event", "is_woken")
 
+    item: object = None  # nothing is ever brought
+
     def __init__(self) -> None:
         self._event: anyio.Event | None = None
         self.is_woken = False
@@ -112,7 +114,7 @@ class TrioWaiter:
         self.is_woken = False
         return WOKEN
 
-    def wake(self) -> None:
+    def wake(self, item: object = WOKEN) -> None:
         """See `AsyncioWaiter`."""
         self.is_woken = True
         if self._event is not None:

@@ -8,13 +8,14 @@ takes it: so handlers see what `on_connect` has set, and each other's settings.
 from __future__ import annotations
 
 import inspect
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Generator
 from contextvars import Context
 from functools import partial
 from types import CoroutineType, coroutine
 from typing import Any, Final
 
-from .waiter import AsyncioWaiter
+from .waiter import AsyncioWaiter, cancel_again
 
 Handler = Callable[..., object]
 """A plain or a coroutine function of the program; what it returns is of no interest."""
@@ -45,7 +46,7 @@ class Steps:
         self.function = function
         self.run = context.run
         self._context = context
-        self._stepped: object = _NOTHING  # what a `step` has come to that was done while `rest` waited
+        self._stepped: object = _NOTHING  # what has come of a step that was done in place while `rest` waited
         self._renew()
 
     def begin(self, item: object) -> object:
@@ -58,26 +59,29 @@ class Steps:
 
     @coroutine
     def _rest(self, pending: object) -> Generator[object, Any, None]:
-        while pending is not DONE:
-            if isinstance(pending, BaseException):
-                raise pending
-            waiter = pending if type(pending) is AsyncioWaiter else None
-            if waiter is not None:
-                waiter.let_step(self)
-            sent, error = None, None
-            try:
-                sent = yield pending
-            except BaseException as exc:  # noqa: BLE001 (a cancellation, too: the function is told)
-                error = exc
-            if waiter is not None:
-                waiter.let_step(None)
-            if self._stepped is not _NOTHING:  # the function has gone on meanwhile
-                pending, self._stepped = self._stepped, _NOTHING
-                if error is None or isinstance(pending, BaseException):
-                    continue
-                if pending is DONE:
-                    raise error
-            pending = self._go_on(self.send, sent) if error is None else self._go_on(self._throw, error)
+        sent = stepped = error = None
+        try:
+            while pending is not DONE:
+                if isinstance(pending, BaseException):
+                    raise pending
+                waiter = pending if type(pending) is AsyncioWaiter else None
+                if waiter is not None:
+                    waiter.let_step(self)
+                try:
+                    sent, error = (yield pending), None
+                except BaseException as exc:  # noqa: BLE001 (a cancellation, too: the function is told)
+                    error = exc
+                if waiter is not None:
+                    waiter.let_step(None)
+                stepped, self._stepped = self._stepped, _NOTHING
+                if stepped is not _NOTHING:  # the function has gone on meanwhile
+                    pending = stepped
+                    if isinstance(error, CancelledError):
+                        cancel_again(error)
+                else:
+                    pending = self._go_on(self.send, sent) if error is None else self._go_on(self._throw, error)
+        finally:
+            pending = stepped = error = None  # the traceback of an error holds this frame
 
     def go_on_with(self, pending: object) -> None:
         """What was done in place, while the task waited in `rest`, has come to this; the task is woken next."""
@@ -94,6 +98,8 @@ class Steps:
             return self.run(method, argument)
         except BaseException as exc:  # noqa: BLE001 (`rest` raises it)
             return self._failed(exc, method, argument)
+        finally:
+            del argument  # it may be the error, whose traceback holds this frame
 
     def _failed(self, error: BaseException, method: Callable[[Any], object], argument: object) -> object:
         if isinstance(error, RuntimeError) and "cannot enter context" in str(error):

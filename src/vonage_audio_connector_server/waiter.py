@@ -7,7 +7,7 @@ and lets a task wait for any object that is like a future (`asyncio.isfuture`).
 from __future__ import annotations
 
 import asyncio
-from asyncio import _enter_task, _leave_task
+from asyncio import CancelledError, _enter_task, _leave_task
 from collections.abc import Callable, Generator
 from contextvars import Context
 from typing import Any, Final, Protocol
@@ -40,10 +40,7 @@ WOKEN: Final = object()
 
 
 class AsyncioWaiter:
-    """What one task awaits again and again, and what can let it go on in place.
-
-    Awaiting it waits until `resume` or `wake` brings something, which `take` returns. What was brought and not taken,
-    because the task was cancelled, is there for the next wait.
+    """What tasks await again and again, one at a time, and what can let the one that waits go on in place.
 
     Attributes:
         item: what was brought and is not taken yet.
@@ -53,7 +50,6 @@ class AsyncioWaiter:
     __slots__ = (
         "_asyncio_future_blocking",
         "_context",
-        "_error",
         "_is_cancelled",
         "_loop",
         "_stepper",
@@ -66,10 +62,9 @@ class AsyncioWaiter:
         self._loop = asyncio.get_running_loop()
         self._asyncio_future_blocking = True  # it may be waited for, always
         self._context: Any = None  # of the task that waits
-        self._error: BaseException | None = None
         self._stepper: Stepper | None = None  # goes on with the coroutine that waits, while its task sleeps
-        self._task: Any = None  # that sleeps
-        self._is_cancelled = False  # it was, while the coroutine did a step
+        self._task: Any = None  # that sleeps; without a stepper: its coroutine does a step just now
+        self._is_cancelled = False  # the task was, meanwhile
         self.item: Any = None
         self.wakeup: Callable[[object], None] | None = None
 
@@ -83,17 +78,21 @@ class AsyncioWaiter:
         return item
 
     def resume(self, item: Any) -> None:
-        """Let the task, which must wait, go on here and now, with `item`. Only where no task runs.
+        """Let the task that waits go on here and now, with `item`; where it waits no more, or is cancelled, that stays.
 
-        Where the task has said so (`let_step`), it sleeps on, and only the coroutine in it goes on, as long as that
-        comes back to wait here: then none of what a task asks of a future is asked.
+        Only where no task runs. Where the task has said so (`let_step`), it sleeps on, and only the coroutine in it
+        goes on, as long as that comes back to wait here: then none of what a task asks of a future is asked.
         """
-        wakeup, stepper = self.wakeup, self._stepper
+        wakeup, stepper, context = self.wakeup, self._stepper, self._context
+        if wakeup is None:
+            self.wake(item)
+            return
         self.wakeup, self.item = None, item
         try:
             if stepper is not None:
                 loop, task = self._loop, self._task
                 enter_task(loop, task)
+                self._stepper = None
                 try:
                     run = stepper.run
                     pending = run(stepper.send, None)
@@ -101,10 +100,11 @@ class AsyncioWaiter:
                     pending = stepper.failed(exc, None)
                 leave_task(loop, task)
                 if pending is self and not self._is_cancelled:
-                    self.wakeup = wakeup
+                    self.wakeup, self._stepper = wakeup, stepper
                     return
                 stepper.go_on_with(pending)
-            self._context.run(wakeup, self)
+                pending = None  # it may be an error, whose traceback holds this frame
+            context.run(wakeup, self)
         except RuntimeError:
             if self.item is not item:  # it has gone on, and this is the task's affair
                 raise
@@ -117,41 +117,41 @@ class AsyncioWaiter:
         self._task = None if stepper is None else current_task(self._loop)
         self._is_cancelled = False
 
-    def wake(self, item: Any = None) -> None:
+    def wake(self, item: Any = WOKEN) -> None:
         """Let the task go on with `item`: soon, or when it comes to wait."""
-        if item is not None:
+        if self.item is None or item is not WOKEN:
             self.item = item
-        elif self.item is None:
-            self.item = WOKEN
-        wakeup, self.wakeup = self.wakeup, None
-        if wakeup is not None:
-            self._loop.call_soon(wakeup, self, context=self._context)
+        self.nudge()
+
+    def nudge(self) -> None:
+        """Let a task that waits go on, soon, with nothing."""
+        self._wake_with(self)
 
     def fail(self, error: BaseException) -> None:
-        """Let a task that waits go on with an error."""
-        wakeup, self.wakeup = self.wakeup, None
-        if wakeup is not None:
-            self._error = error
-            self._loop.call_soon(wakeup, self, context=self._context)
+        """Let a task that waits go on, soon, with an error."""
+        if self.wakeup is not None:
+            self._wake_with(_Failed(error))
 
     # What a task asks of a future
 
     def add_done_callback(self, wakeup: Callable[[object], None], *, context: Context | None = None) -> None:
         """The task waits: this lets it go on."""
         self._asyncio_future_blocking = True  # which the task has taken as seen
-        self.wakeup, self._context = wakeup, context
+        if self._is_stepping:  # another task, begun by the coroutine that waits here else
+            self._loop.call_soon(wakeup, self, context=context)
+        else:
+            self.wakeup, self._context = wakeup, context
 
     def result(self) -> None:
-        """The task goes on, with what this raises."""
-        error, self._error = self._error, None
-        if error is not None:
-            raise error
+        """The task goes on."""
 
     def cancel(self, msg: object = None) -> bool:
-        """The task is cancelled while it waits."""
+        """The task is cancelled while it waits; false where its coroutine goes on: it is to be told when that waits."""
+        if self._is_stepping:
+            self._is_cancelled = True
+            return False
         was_waiting = self.wakeup is not None
-        self._is_cancelled = not was_waiting
-        self.fail(asyncio.CancelledError() if msg is None else asyncio.CancelledError(msg))
+        self.fail(CancelledError() if msg is None else CancelledError(msg))
         return was_waiting
 
     def done(self) -> bool:
@@ -161,3 +161,44 @@ class AsyncioWaiter:
     def get_loop(self) -> asyncio.AbstractEventLoop:
         """The loop in which it can be waited for."""
         return self._loop
+
+    # Inside
+
+    @property
+    def _is_stepping(self) -> bool:
+        return self._task is not None and self._stepper is None
+
+    def _wake_with(self, outcome: object) -> None:
+        """Wake the task that waits. What it is told belongs to it: until it runs, another one may come to wait."""
+        wakeup, self.wakeup = self.wakeup, None
+        if wakeup is not None:
+            self._loop.call_soon(wakeup, outcome, context=self._context)
+
+
+class _Failed:
+    """What a task finds that is woken with an error."""
+
+    __slots__ = ("_error",)
+
+    def __init__(self, error: BaseException) -> None:
+        self._error: BaseException | None = error
+
+    def result(self) -> None:
+        """The task goes on with the error."""
+        error, self._error = self._error, None
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback holds this frame
+
+
+def cancel_again(error: BaseException) -> None:
+    """The running task was cancelled, but something else goes on in its name: whatever that waits for is cancelled.
+
+    So it is on asyncio, where a task that cancels itself is told when it comes to wait.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    task.uncancel()
+    task.cancel(*error.args)

@@ -19,7 +19,7 @@ from ..errors import AudioConnectorConfigError
 from ..link.base import LoopTurn
 from ..runtime import is_being_cancelled, make_waiter, running_task
 from ..steps import DONE, Handler, Steps, name_of
-from ..waiter import WOKEN, enter_task, leave_task
+from ..waiter import WOKEN, cancel_again, enter_task, leave_task
 from .handlers import Handlers
 from .inbox import Form, Inbox, Item, formed
 from .output import TURN_S
@@ -102,11 +102,14 @@ class Dispatcher:
             if reader is None or reader.wakeup is None:
                 self._keep(item, now_s)
             elif now_s - self._turn.began_s > TURN_S:
-                reader.wake(formed(self.form, item, now_s))
-            elif self.form is None and type(item) is bytes:
-                reader.resume(item)
+                self._keep(item, now_s)
+                reader.nudge()
             else:
-                reader.resume(formed(self.form, item, now_s))
+                is_as_it_came = self.form is None and type(item) is bytes
+                reader.resume(item if is_as_it_came else formed(self.form, item, now_s))
+                if reader.item is not None:  # its task is cancelled
+                    reader.item = None
+                    self.put_back(item, now_s)
             return
         if not self._is_direct or now_s - self._turn.began_s > TURN_S:
             self._keep(item, now_s)
@@ -123,7 +126,9 @@ class Dispatcher:
         if pending is DONE and not self.inbox.items:
             self._is_direct = True
         else:
-            self._waiter.resume(None if pending is DONE else steps.rest(pending))
+            rest = WOKEN if pending is DONE else steps.rest(pending)
+            del pending  # it may be an error, whose traceback holds this frame
+            self._waiter.resume(rest)
 
     async def run(self) -> None:
         """Be the call's task: see handlers through, and hand over what waits. Ends when the call is over."""
@@ -142,7 +147,12 @@ class Dispatcher:
                 return
             else:
                 self._is_direct = self._loop is not None
-                await self._waiter
+                try:
+                    await self._waiter
+                except anyio.get_cancelled_exc_class() as exc:
+                    if self._waiter.item in (None, WOKEN):
+                        raise
+                    cancel_again(exc)  # the handler goes on in the name of this task
                 rest = self._waiter.take()
                 self._is_direct = False
             if rest is not None and rest is not WOKEN:
@@ -215,8 +225,10 @@ class Dispatcher:
         """Who took a message from the inbox can't use it."""
         self.inbox.put_back(item, came_s)
         reader = self._reader
-        if reader is not None and reader.wakeup is not None:
-            reader.wake(formed(self.form, *self.inbox.take()))
+        if reader is not None:
+            reader.nudge()
+        if self._owner is not None:
+            self._owner.changed()
 
     @property
     def is_awaited(self) -> bool:

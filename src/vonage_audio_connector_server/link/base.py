@@ -21,7 +21,7 @@ class Receiver(Protocol):
     """Who gets what comes: a call, or the ASGI application behind our own protocol class.
 
     A link calls these out of the event loop, or out of its own reading task; never while user code runs, but for
-    `lost`, which a failing write may bring about.
+    `lost`, which a write that fails or a close that is written at once may bring about.
     """
 
     def audio_received(self, data: bytes) -> None:

@@ -34,8 +34,9 @@ AT_ONCE = 32
 reading and writing in turns, and the last of them is not long behind the first."""
 
 MOST_S = 0.005
-"""So long sockets are read in one turn of the event loop; then others have theirs. Half of what a handler may take
-before messages are handed over by its task, which is dearer: a server at its limit must not get slower by that."""
+"""Where reading has taken so long, no more sockets are asked for in this turn of the event loop. It is half of what a
+handler may take before messages are handed over by its task, which is dearer: a server at its limit must not get slower
+by that."""
 
 READ_BYTES = 64 * 1024
 """The most that is read from one socket at once: two seconds of audio."""
@@ -109,7 +110,7 @@ class Poller:
             self._epoll = None
 
     def _read_all(self) -> int:
-        """Read what there is; returns from how many sockets."""
+        """Read what there is; returns how often."""
         assert self._epoll is not None
         polled, read, turn, poll = self._polled, os.read, self._turn, self._epoll.poll
         turn.began_s = began_s = time.monotonic()
