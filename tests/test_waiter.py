@@ -96,5 +96,5 @@ async def test_an_item_that_a_cancelled_task_does_not_take_stays() -> None:
     soon(waiter.resume, "first")
     with pytest.raises(asyncio.CancelledError):
         await task
-    waiter.resume("second")  # nobody waits
+    waiter.wake("second")  # nobody waits
     assert await wait(waiter) == "second"

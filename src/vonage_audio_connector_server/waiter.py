@@ -63,7 +63,7 @@ class AsyncioWaiter:
         self._asyncio_future_blocking = True  # it may be waited for, always
         self._context: Any = None  # of the task that waits
         self._stepper: Stepper | None = None  # goes on with the coroutine that waits, while its task sleeps
-        self._task: Any = None  # that sleeps; without a stepper: its coroutine does a step just now
+        self._task: Any = None  # that sleeps; without a wakeup: its coroutine does a step just now, or it is woken
         self._is_cancelled = False  # the task was, meanwhile
         self.item: Any = None
         self.wakeup: Callable[[object], None] | None = None
@@ -77,22 +77,18 @@ class AsyncioWaiter:
         item, self.item = self.item, None
         return item
 
-    def resume(self, item: Any) -> None:
-        """Let the task that waits go on here and now, with `item`; where it waits no more, or is cancelled, that stays.
+    def resume(self, item: Any) -> bool:
+        """Let the task that waits, which there must be, go on here and now with `item`. False: it is cancelled instead.
 
         Only where no task runs. Where the task has said so (`let_step`), it sleeps on, and only the coroutine in it
         goes on, as long as that comes back to wait here: then none of what a task asks of a future is asked.
         """
-        wakeup, stepper, context = self.wakeup, self._stepper, self._context
-        if wakeup is None:
-            self.wake(item)
-            return
+        wakeup, stepper = self.wakeup, self._stepper
         self.wakeup, self.item = None, item
         try:
             if stepper is not None:
                 loop, task = self._loop, self._task
                 enter_task(loop, task)
-                self._stepper = None
                 try:
                     run = stepper.run
                     pending = run(stepper.send, None)
@@ -100,21 +96,24 @@ class AsyncioWaiter:
                     pending = stepper.failed(exc, None)
                 leave_task(loop, task)
                 if pending is self and not self._is_cancelled:
-                    self.wakeup, self._stepper = wakeup, stepper
-                    return
+                    self.wakeup = wakeup
+                    return True
                 stepper.go_on_with(pending)
                 pending = None  # it may be an error, whose traceback holds this frame
-            context.run(wakeup, self)
+            self._context.run(wakeup, self)
         except RuntimeError:
             if self.item is not item:  # it has gone on, and this is the task's affair
                 raise
             self.wakeup = wakeup  # a task runs here after all
             self.wake(item)
+            return True
+        return self.item is None
 
     def let_step(self, stepper: Stepper | None) -> None:
         """The task that runs waits here next: as long as it comes back to wait here, let this go on in its stead."""
         self._stepper = stepper
         self._task = None if stepper is None else current_task(self._loop)
+        self.wakeup = None if stepper is None else _nothing  # until the task has given its own
         self._is_cancelled = False
 
     def wake(self, item: Any = WOKEN) -> None:
@@ -137,7 +136,7 @@ class AsyncioWaiter:
     def add_done_callback(self, wakeup: Callable[[object], None], *, context: Context | None = None) -> None:
         """The task waits: this lets it go on."""
         self._asyncio_future_blocking = True  # which the task has taken as seen
-        if self._is_stepping:  # another task, begun by the coroutine that waits here else
+        if self._is_taken:  # by another task, whose coroutine has begun this one
             self._loop.call_soon(wakeup, self, context=context)
         else:
             self.wakeup, self._context = wakeup, context
@@ -147,7 +146,7 @@ class AsyncioWaiter:
 
     def cancel(self, msg: object = None) -> bool:
         """The task is cancelled while it waits; false where its coroutine goes on: it is to be told when that waits."""
-        if self._is_stepping:
+        if self._is_taken:
             self._is_cancelled = True
             return False
         was_waiting = self.wakeup is not None
@@ -165,8 +164,8 @@ class AsyncioWaiter:
     # Inside
 
     @property
-    def _is_stepping(self) -> bool:
-        return self._task is not None and self._stepper is None
+    def _is_taken(self) -> bool:
+        return self._task is not None and self.wakeup is None
 
     def _wake_with(self, outcome: object) -> None:
         """Wake the task that waits. What it is told belongs to it: until it runs, another one may come to wait."""
@@ -191,6 +190,10 @@ class _Failed:
                 raise error
         finally:
             del error  # its traceback holds this frame
+
+
+def _nothing(waiter: object) -> None:
+    """Stands for the wakeup of a task that comes to wait."""
 
 
 def cancel_again(error: BaseException) -> None:

@@ -106,9 +106,8 @@ class Dispatcher:
                 reader.nudge()
             else:
                 is_as_it_came = self.form is None and type(item) is bytes
-                reader.resume(item if is_as_it_came else formed(self.form, item, now_s))
-                if reader.item is not None:  # its task is cancelled
-                    reader.item = None
+                if not reader.resume(item if is_as_it_came else formed(self.form, item, now_s)):
+                    reader.take()
                     self.put_back(item, now_s)
             return
         if not self._is_direct or now_s - self._turn.began_s > TURN_S:
@@ -128,7 +127,10 @@ class Dispatcher:
         else:
             rest = WOKEN if pending is DONE else steps.rest(pending)
             del pending  # it may be an error, whose traceback holds this frame
-            self._waiter.resume(rest)
+            if self._waiter.wakeup is None:  # the call has ended meanwhile, or its task is cancelled
+                self._waiter.wake(rest)
+            else:
+                self._waiter.resume(rest)
 
     async def run(self) -> None:
         """Be the call's task: see handlers through, and hand over what waits. Ends when the call is over."""
