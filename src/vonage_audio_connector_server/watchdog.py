@@ -61,6 +61,11 @@ def watch() -> Watchdog:
     return watchdog
 
 
+def was_blocked(watchdog: Watchdog | None, offset_s: float, since_s: float, until_s: float) -> bool:
+    """Whether an event loop was blocked between two times of a clock that is `offset_s` behind `time.monotonic`."""
+    return watchdog is not None and watchdog.blocked_during(since_s + offset_s, until_s + offset_s)
+
+
 class _Asked(NamedTuple):
     number: int
     since_s: float  # the loop has not answered since

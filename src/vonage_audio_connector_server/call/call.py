@@ -26,7 +26,7 @@ from ..link.base import Link, turn_of
 from ..results import ClosedBy, CloseReport, ConnectionStats
 from ..runtime import call_clock, loop_time, native_loop
 from ..steps import Handler
-from ..watchdog import Watchdog, watch
+from ..watchdog import Watchdog, was_blocked, watch
 from .dispatcher import Dispatcher
 from .handlers import is_only_closed
 from .output import TURN_S, Output
@@ -83,8 +83,8 @@ class Call:
         self.out = self.session.out
         self.turn = turn_of(native_loop(), self.started_s)
         self._watchdog: Watchdog | None = watch() if config.watchdog else None
-        was_blocked = partial(_was_blocked, self._watchdog, self._offset_s)
-        self.output = Output(self.session, link.sink, self.clock, self.turn, was_blocked)
+        blocked = partial(was_blocked, self._watchdog, self._offset_s)
+        self.output = Output(self.session, link.sink, self.clock, self.turn, blocked)
         self.waits = self.output.waits
         self.dispatcher = Dispatcher(self, copy_context(), self.turn)
         self.threads = Threads(self.waits)
@@ -239,15 +239,18 @@ class Call:
         """Tell an error of user code: to `on_error`, and the call goes on; else to the log, and the call ends."""
         if not self.is_open and is_only_closed(error):
             return  # the code was sending when the call ended: the usual end, not an error
-        on_error = self.dispatcher.handlers.on_error
-        if on_error is not None:
-            failed = await self.dispatcher.run_handler(on_error, error)
-            if failed is None:
-                return
-            failed.__context__ = failed.__context__ or error
-            error = failed
-        logger.error("connection %s: a handler failed, closed with %d", self.id, INTERNAL_ERROR, exc_info=error)
-        self.close(INTERNAL_ERROR, "internal error", by="library")
+        on_error, failed = self.dispatcher.handlers.on_error, None
+        try:
+            if on_error is not None:
+                failed = await self.dispatcher.run_handler(on_error, error)
+                if failed is None:
+                    return
+                failed.__context__ = failed.__context__ or error
+            error = failed or error
+            logger.error("connection %s: a handler failed, closed with %d", self.id, INTERNAL_ERROR, exc_info=error)
+            self.close(INTERNAL_ERROR, "internal error", by="library")
+        finally:
+            del error, failed  # their tracebacks lead to this frame
 
     # What is known
 
@@ -301,6 +304,7 @@ class Call:
         error = await self.dispatcher.run_handler(function, *args)
         if error is not None:
             await self.report(error)
+        del error  # its traceback leads to this frame
 
     def _limit(self, max_duration_s: float) -> None:
         """See to it that the call ends in time."""
@@ -331,6 +335,7 @@ class Call:
                     error = await self.dispatcher.run_handler(on_disconnect)
                     if error is not None:
                         logger.error("connection %s: on_disconnect failed", self.id, exc_info=error)
+                    del error  # as above
         finally:
             self._let_go()
 
@@ -340,8 +345,3 @@ class Call:
         if self._watchdog is not None:
             self._watchdog.release()
             self._watchdog = None
-
-
-def _was_blocked(watchdog: Watchdog | None, offset_s: float, since_s: float, until_s: float) -> bool:
-    """Whether the event loop was blocked between two times. It holds no call, because that would be a cycle."""
-    return watchdog is not None and watchdog.blocked_during(since_s + offset_s, until_s + offset_s)

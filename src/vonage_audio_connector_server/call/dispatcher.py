@@ -161,6 +161,7 @@ class Dispatcher:
                 error = await self._outcome(self.handlers.listener, rest)
                 if error is not None:
                     await owner.report(error)
+                del error  # its traceback leads to this frame
 
     async def run_handler(self, handler: Handler, *args: object) -> Exception | None:
         """Run user code in the task that runs now; returns what it raises."""
