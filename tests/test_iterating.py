@@ -221,21 +221,26 @@ def test_code_in_the_loop_runs_in_its_own_task(way: Way, told: Told) -> None:
     caller.hang_up()
 
 
-def test_two_loops_share_the_messages(way: Way, told: Told) -> None:
+def test_several_loops_share_the_messages_and_end_with_the_call(way: Way, told: Told) -> None:
     async def on_connect(client: Client) -> None:
         async def take() -> None:
             async for message in client:
                 told(message)
                 await checkpoint()
+            told(b"end")
 
-        client.start_soon(take)
+        for _ in range(3):
+            client.start_soon(take)
         await take()
 
     caller = way.serve(AudioConnector(on_connect))()
     for frame in FRAMES[:20]:
         caller.send(frame)
-    assert sorted(told.next() for _ in range(20)) == FRAMES[:20]
+        if frame < FRAMES[10]:
+            assert told.next() == frame  # so all of them wait for the next one
+    assert sorted(told.next() for _ in range(10)) == FRAMES[10:20]
     caller.hang_up()
+    assert [told.next() for _ in range(4)] == [b"end"] * 4
 
 
 def test_a_handler_that_another_thread_sets_ends_a_loop_that_waits(way: Way, told: Told) -> None:

@@ -77,15 +77,17 @@ class Messages(AsyncIterator[T], Generic[T]):
             if taken is not None:
                 dispatcher.put_back(*taken)
 
-        dispatcher.takers += 1
-        try:
-            taken = await act(call, start, ends_well=True, on_lost=put_back)
-        finally:
-            dispatcher.takers -= 1
-        if taken is None:
+        while True:
+            dispatcher.takers += 1
+            try:
+                taken = await act(call, start, ends_well=True, on_lost=put_back)
+            finally:
+                dispatcher.takers -= 1
+            if taken is not None:
+                return cast("T", formed(self._form, *taken))
             self._check_no_handler()  # another thread may have set one meanwhile
-            raise StopAsyncIteration
-        return cast("T", formed(self._form, *taken))
+            if not call.is_open:  # else somebody else, who waited too, has taken it
+                raise StopAsyncIteration
 
     def _check_no_handler(self) -> None:
         if self._dispatcher.handlers.listener is not None:
