@@ -38,7 +38,8 @@ def test_a_loop_that_waits_now_and_then_gets_all_in_order(way: Way, told: Told) 
             if number % 3 == 1:
                 await checkpoint()
             elif number % 7 == 2:
-                await anyio.sleep(0.002)
+                for _ in range(5):
+                    await checkpoint()
             told(message)
             number += 1
 
@@ -162,10 +163,11 @@ def test_the_next_message_can_be_made_a_task(way: Way, told: Told) -> None:
     async def on_connect(client: Client) -> None:
         messages = aiter(client)
         for _ in range(3):
-            told(await asyncio.create_task(anext(messages)))  # type: ignore[arg-type]
+            told(await asyncio.create_task(anext(messages)))  # type: ignore[arg-type]  # the stub: any Awaitable
             told(await asyncio.wait_for(anext(messages), 5))
-        pending: asyncio.Task[Any] = asyncio.create_task(anext(messages))  # type: ignore[arg-type]
-        await asyncio.sleep(0.01)
+        pending: asyncio.Task[Any] = asyncio.create_task(anext(messages))  # type: ignore[arg-type]  # as above
+        while not client._call.dispatcher.is_awaited:
+            await checkpoint()
         pending.cancel()
         told("cancelled")
         told(await anext(messages))
@@ -272,7 +274,7 @@ def test_a_handler_that_closes_and_then_waits_has_its_time(way: Way, told: Told)
     async def on_connect(client: Client) -> None:
         async def on_message(message: bytes | str) -> None:
             await client.disconnect(4001)
-            await anyio.sleep(0.01)  # to store something
+            await checkpoint()  # to store something
             told("stored")
 
         client.set_handler(on_message, lambda: told("gone"))
@@ -290,7 +292,7 @@ def test_a_handler_that_cancels_its_task_is_told_when_it_waits(way: Way, told: T
             assert task is not None
             task.cancel("of its own")
             try:
-                await asyncio.sleep(5)
+                await anyio.sleep_forever()
             except asyncio.CancelledError as exc:
                 told(*exc.args)
                 task.uncancel()
@@ -311,7 +313,7 @@ def test_a_loop_that_cancels_its_task_cancels_what_it_waits_for(way: Way, told: 
     async def on_connect(client: Client) -> None:
         async def child() -> None:
             try:
-                await asyncio.sleep(5)
+                await anyio.sleep_forever()
             finally:
                 told("child ends")
 
@@ -344,7 +346,7 @@ def test_a_loop_that_cancels_its_task_and_fails_is_cancelled_in_on_error(way: Wa
         async def on_error(error: Exception) -> None:
             told(str(error))
             try:
-                await asyncio.sleep(5)
+                await anyio.sleep_forever()
             finally:
                 told("ends")
 
@@ -375,7 +377,7 @@ def test_all_user_code_of_a_call_runs_in_one_context(way: Way, told: Told) -> No
         async def on_message(message: bytes | str) -> None:
             TURN.set(TURN.get() + 1)
             if TURN.get() % 2:
-                await anyio.sleep(0.001)
+                await checkpoint()
             told(CALL_ID.get(), TURN.get())
 
         def on_error(error: Exception) -> None:

@@ -54,10 +54,9 @@ class Messages(AsyncIterator[T], Generic[T]):
             return await self._take()
         dispatcher.form = self._form
         await waiter
-        message, waiter.item = waiter.item, None  # `take` without a call of it, because this is done for every frame
-        if message is None:  # it was nudged: one may wait in the inbox
-            return await self._take()
-        return message  # type: ignore[no-any-return]
+        message: T | None = waiter.item  # `take` without a call of it, because this is done for every frame
+        waiter.item = None
+        return await self._take() if message is None else message  # it was nudged: one may wait in the inbox
 
     async def _take(self) -> T:
         """Take what waits in the inbox, or wait for it, in whatever event loop this is."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from .call.actions import Action, act, refused
 from .call.call import Call
-from .call.output import TURN_S
 from .call.questions import played, result_of
 from .call.waits import Question
 from .core.frame_format import named_format
@@ -16,6 +15,7 @@ from .core.framer import FILE_BYTES, as_pcm
 from .core.ledger import Mark
 from .errors import AudioConnectorError
 from .formats import FRAME_MS
+from .link.base import TURN_S
 from .results import PlaybackResult
 
 if TYPE_CHECKING:

@@ -70,7 +70,7 @@ class AsyncioWaiter:
 
     def __await__(self) -> Generator[AsyncioWaiter, None, None]:
         """Wait, unless something is there. This stands for a generator that yields `self`, and is quicker."""
-        return iter((self,) if self.item is None else ())  # type: ignore[return-value]
+        return iter((self,) if self.item is None else ())  # type: ignore[return-value]  # see above
 
     def take(self) -> Any:
         """What was brought."""

@@ -22,14 +22,14 @@ from ..core.events import Audio
 from ..core.session import Session
 from ..errors import AudioConnectorClosedError
 from ..formats import AudioFormat
-from ..link.base import Link, turn_of
+from ..link.base import TURN_S, Link, turn_of
 from ..results import ClosedBy, CloseReport, ConnectionStats
 from ..runtime import call_clock, loop_time, native_loop
 from ..steps import Handler
 from ..watchdog import Watchdog, was_blocked, watch
 from .dispatcher import Dispatcher
 from .handlers import is_only_closed
-from .output import TURN_S, Output
+from .output import Output
 from .statistics import make_stats
 from .threads import Threads
 

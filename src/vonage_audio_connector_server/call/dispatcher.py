@@ -16,13 +16,12 @@ from typing import Any, Protocol
 import anyio
 
 from ..errors import AudioConnectorConfigError
-from ..link.base import LoopTurn
+from ..link.base import TURN_S, LoopTurn
 from ..runtime import is_being_cancelled, make_waiter, running_task
 from ..steps import DONE, Handler, Steps, name_of
 from ..waiter import WOKEN, cancel_again, enter_task, leave_task
 from .handlers import Handlers
 from .inbox import Form, Inbox, Item, formed
-from .output import TURN_S
 
 logger = logging.getLogger("vonage_audio_connector_server")
 

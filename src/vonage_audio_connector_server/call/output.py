@@ -13,13 +13,10 @@ from anyio.lowlevel import checkpoint
 
 from ..core.ledger import Mark
 from ..core.session import Session
-from ..link.base import LoopTurn, Sink
+from ..link.base import TURN_S, LoopTurn, Sink
 from ..results import FlushResult
 from ..runtime import TICK_S, let_others_run, make_timer
 from .waits import CHANGED, Waits
-
-TURN_S = 0.01
-"""Where the event loop has not turned for this long, others run first."""
 
 LATE_S = 0.02
 """A timer that is later than one frame is counted; the lead makes up for it."""

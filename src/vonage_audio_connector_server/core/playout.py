@@ -142,7 +142,7 @@ class Playout:
         heard_wire, sent_wire = self.heard_wire(now_s), self.pacer.total_samples
         sent = self.ledger.heard(sent_wire) - self.ledger.heard(heard_wire)
         heard, dropped = self.ledger.end_epoch(heard_wire)
-        self._recall_notices(heard_wire)
+        self._recall_cues(heard_wire)
         self._cues = None
         self._framer.clear()
         self._ends.clear()
@@ -154,7 +154,7 @@ class Playout:
     def change_rate(self, rate_hz: int) -> None:
         """Go on at another rate, on a new schedule: what has not gone out is cut anew."""
         self._unsend()
-        self._recall_notices(self.pacer.total_samples)
+        self._recall_cues(self.pacer.total_samples)
         self._history.clear()
         self.pacer.rate_hz = rate_hz
         self.pacer.reset(self.pacer.total_samples)
@@ -175,7 +175,7 @@ class Playout:
         heard_wire = self.heard_wire(now_s)
         self._back(self.pacer.total_samples - heard_wire, now_s)
         self._repeated = heard_wire - self.pacer.total_samples
-        self._recall_notices(heard_wire)
+        self._recall_cues(heard_wire)
         self.paused = self.has_more = True
 
     def resume(self, rewind_s: float, now_s: float) -> None:
@@ -296,7 +296,7 @@ class Playout:
         if dry_s > 0.0 and (not ends or ends[0] != total_samples):
             self.gaps.dry(dry_s, now_s, self._audio_since_s)
 
-    def _recall_notices(self, wire: int) -> None:
+    def _recall_cues(self, wire: int) -> None:
         """The audio behind `wire` waits again, or is dropped: so the texts that follow it do, too."""
         for text in self._cues.recall(wire) if self._cues is not None else ():
             if text in self.outbox:

@@ -31,7 +31,7 @@ from ..runtime import (
 from ..sparing import warn
 from ..steps import DONE, Steps
 from ..waiter import WOKEN, current_task, enter_task, leave_task
-from .base import Outbox, Receiver, Sink, turn_of
+from .base import TURN_S, Outbox, Receiver, Sink, turn_of
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -39,9 +39,6 @@ Message = MutableMapping[str, Any]
 
 IDLE_S = 0.005
 """Who waits this long for a message has read all that came, and the event loop has turned meanwhile."""
-
-TURN_S = 0.01
-"""Where the event loop has not turned for this long, the reading task lets others run."""
 
 STALL_S = 10.0
 """A `send` that waits for this long ends the connection: the peer has stopped reading."""

@@ -75,6 +75,10 @@ class Link(Protocol):
         """Close for good: `tasks` is gone, and nobody receives any more."""
 
 
+TURN_S = 0.01
+"""Where the event loop has not turned for this long, others run first."""
+
+
 class LoopTurn:
     """One turn of an event loop after the other, as far as calls need to know of it. There is one for each loop.
 

@@ -1,9 +1,8 @@
 """Messages as frames of RFC 6455, both ways, on one asyncio transport: the part of a connection that is its speed.
 
 Frames of audio, as 50 a second come on every call, are dealt with here in few steps, and so is every whole message of
-126 to 65,535 bytes. All
-else of what comes goes to websockets' `ServerProtocol`, one whole frame at a time, so that it always stands between two
-frames, and the fast way may pass it by.
+126 to 65,535 bytes. All else of what comes goes to websockets' `ServerProtocol`, one whole frame at a time, so that it
+always stands between two frames, and the fast way may pass it by.
 
 The transport's high-water mark is nothing, so `pause_writing` means "the transport holds bytes" and `resume_writing`
 "it holds none". While it holds none, bytes go past it, straight to the socket, and are in order. What the socket

@@ -20,7 +20,7 @@ from contextvars import Context
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from .base import turn_of
+from .base import TURN_S, turn_of
 
 SWEEP_S = 0.002
 """How long a frame may wait to be read with others: a tenth of what it lasts, and far below what anybody hears. Event
@@ -33,10 +33,9 @@ AT_ONCE = 32
 """After so many reads, what they gave rise to is written: the same code for one socket after the other is cheaper than
 reading and writing in turns, and the last of them is not long behind the first."""
 
-MOST_S = 0.005
-"""Where reading has taken so long, no more sockets are asked for in this turn of the event loop. It is half of what a
-handler may take before messages are handed over by its task, which is dearer: a server at its limit must not get slower
-by that."""
+MOST_S = TURN_S / 2
+"""Where reading has taken so long, no more sockets are asked for in this turn of the event loop. Behind `TURN_S`
+messages are handed over by their calls' tasks, which is dearer: a server at its limit must not get slower by that."""
 
 READ_BYTES = 64 * 1024
 """The most that is read from one socket at once: two seconds of audio."""
