@@ -17,10 +17,11 @@ SRC = Path(__file__).parent.parent / "src" / ROOT
 
 ROWS = [
     "errors",
-    "close_codes formats results signatures",
-    "connection_data recording",
+    "close_codes formats results signatures sparing",
+    "connection_data",
     "core",
-    "config sparing waiter watchdog",
+    "recording",
+    "config waiter watchdog",
     "runtime steps",
     "simulator",
     "admission link",

@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from .formats import AudioFormat
     from .link.websocket import WebSocketProtocol
     from .playback import Playback
+    from .recording.flight import FlightRecorder
+    from .recording.recorder import Recorder
     from .results import (
         CloseReport,
         ConnectionStats,
@@ -82,6 +84,7 @@ _MODULES = {
     "DTMF": "core.events",
     "Disconnected": "core.events",
     "Event": "core.events",
+    "FlightRecorder": "recording.flight",
     "FlushResult": "results",
     "JSONTransport": "core.json_audio",
     "MediaUpdate": "core.events",
@@ -91,6 +94,7 @@ _MODULES = {
     "OneTimeTokens": "admission.tokens",
     "Playback": "playback",
     "PlaybackResult": "results",
+    "Recorder": "recording.recorder",
     "ReplayStore": "admission.tokens",
     "SharedSecret": "admission.shared_secret",
     "UnknownEvent": "core.events",
@@ -122,6 +126,7 @@ __all__ = [
     "ConnectionStats",
     "Disconnected",
     "Event",
+    "FlightRecorder",
     "FlushResult",
     "JSONTransport",
     "MediaUpdate",
@@ -131,6 +136,7 @@ __all__ = [
     "OneTimeTokens",
     "Playback",
     "PlaybackResult",
+    "Recorder",
     "ReplayStore",
     "SharedSecret",
     "UnknownEvent",

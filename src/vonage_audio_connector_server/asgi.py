@@ -15,7 +15,7 @@ from .admission.gate import FORBIDDEN, AudioConnectorRefusedError, Refusal, ask,
 from .admission.shared_secret import SharedSecret
 from .admission.tokens import OneTimeTokens
 from .block import Block
-from .call.call import Call
+from .call.recorded import make_call
 from .calls import CALLS, SERVERS, Calls
 from .client import Client
 from .close_codes import ABNORMAL, SERVICE_RESTART
@@ -29,6 +29,7 @@ from .link.application import LINK
 from .link.asgi import ASGILink
 from .link.base import Link
 from .mounting import answer_without_slash
+from .recording.recorder import Recorder
 from .steps import Handler, call
 
 logger = logging.getLogger("vonage_audio_connector_server")
@@ -63,6 +64,8 @@ class AudioConnector:
         when_full: what `send_audio_buffer` does beyond: `wait` or `raise`.
         max_duration_s: a call that lasts longer is closed. None: no limit.
         watchdog: tell in the log which line blocks the event loop for more than 0.1 s.
+        recorder: keeps what the server saw of each call, for the case that it ends badly: a `FlightRecorder`. None:
+            nothing is recorded.
 
     Raises:
         AudioConnectorConfigError: a value is wrong; the message names the field.
@@ -85,6 +88,7 @@ class AudioConnector:
         when_full: WhenFull = "wait",
         max_duration_s: float | None = None,
         watchdog: bool = True,
+        recorder: Recorder | None = None,
     ) -> None:
         self.config = AudioConnectorConfig(
             on_connect=on_connect,
@@ -101,6 +105,7 @@ class AudioConnector:
             when_full=when_full,
             max_duration_s=max_duration_s,
             watchdog=watchdog,
+            recorder=recorder,
         )
         self._calls = Calls()
         # Of the server that has asked it last, if that is one of ours; before, it may be any of ours.
@@ -276,10 +281,11 @@ class AudioConnector:
         except (OSError, WebSocketDisconnect):
             return None
         link: Link = ASGILink(receive, send) if own is None else own
-        return Client(Call(link, self.config, info.id, place_of(info)), info, scope, identity)
+        return Client(make_call(link, self.config, info.id, place_of(info)), info, scope, identity)
 
     async def _serve(self, client: Client, on_connect: Handler, receive: Receive, send: Send) -> None:
         one = client._call
+        has_own_link = _extension(client.request.scope, LINK) is not None
         groups = [calls for calls in (self._calls, _extension(client.request.scope, CALLS)) if calls is not None]
         for calls in groups:
             calls.live.add(one)
@@ -288,7 +294,7 @@ class AudioConnector:
         finally:
             for calls in groups:
                 calls.live.discard(one)
-        if not isinstance(one.link, ASGILink):  # whoever wraps `receive` or `send`, and saw no message, sees the end
+        if has_own_link:  # whoever wraps `receive` or `send`, and saw no message, sees the end
             if one.closing is not None:
                 code, _, reason = one.closing
                 await send({"type": "websocket.close", "code": code, "reason": reason})

@@ -3,6 +3,7 @@
 from .errors import AudioConnectorConfigError
 
 NORMAL = 1000
+GOING_AWAY = 1001
 PROTOCOL_ERROR = 1002
 NO_STATUS = 1005
 """Never on the wire: stands for a close frame without a code."""

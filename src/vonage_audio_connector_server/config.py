@@ -17,6 +17,7 @@ from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
 from .errors import AudioConnectorConfigError
 from .formats import AudioFormat
+from .recording.recorder import Recorder
 from .signatures import takes
 
 OnConnect = Callable[[Any], object]  # it gets the Client; plain or coroutine function
@@ -55,6 +56,8 @@ class AudioConnectorConfig:
         max_duration_s: a call that lasts longer is closed, because each costs money while it lasts. None: no limit.
         watchdog: tell in the log which line blocks the event loop for more than 0.1 s, and which gaps come from it. It
             costs a thread, and 20 callbacks a second while there are connections.
+        recorder: keeps what the server saw of each call, for the case that it ends badly: a `FlightRecorder`. None:
+            nothing is recorded.
 
     Raises:
         AudioConnectorConfigError: a value is wrong; the message names the field.
@@ -74,6 +77,7 @@ class AudioConnectorConfig:
     when_full: WhenFull = "wait"
     max_duration_s: float | None = None
     watchdog: bool = True
+    recorder: Recorder | None = None
 
     def __post_init__(self) -> None:
         self._check(
@@ -114,6 +118,8 @@ class AudioConnectorConfig:
         is_limit = self.max_duration_s is None or _is_seconds(self.max_duration_s, 1.0)
         self._check("max_duration_s", is_limit, "a number of seconds, 1 or more, or None")
         self._check("watchdog", isinstance(self.watchdog, bool), "True or False")
+        is_recorder = isinstance(self.recorder, Recorder) and not isinstance(self.recorder, type)
+        self._check("recorder", self.recorder is None or is_recorder, "a FlightRecorder, or what has its 'begin'")
 
     @property
     def transport(self) -> Literal["auto", "binary"] | JSONTransport:

@@ -1,7 +1,7 @@
 """What happened in a call, message by message, and its form on disk.
 
 A recording is made on either side: by a server (the flight recorder), or by the simulator, which plays the router.
-Both are the same thing, so that one report and one replay serve both. It imports the errors and the formats alone.
+Both are the same thing, so that one report and one replay serve both.
 """
 
 from __future__ import annotations

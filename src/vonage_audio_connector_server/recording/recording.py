@@ -48,7 +48,7 @@ class Entry(NamedTuple):
         return data if isinstance(data, dict) else {}
 
 
-def note(at_s: float, name: str, **values: Any) -> Entry:
+def note(at_s: float, name: str, /, **values: Any) -> Entry:
     """An entry that is no message. The names, and what they carry:
 
     - `said`: the caller spoke. `until_s`, `name` (of the recording, or empty), `interrupts` (bool).
@@ -85,7 +85,7 @@ class Recording:
         """Append what happened."""
         self.entries.append(Entry(at_s, kind, payload))
 
-    def note(self, at_s: float, name: str, **values: Any) -> None:
+    def note(self, at_s: float, name: str, /, **values: Any) -> None:
         """Append what is no message; see the function `note`."""
         self.entries.append(note(at_s, name, **values))
 

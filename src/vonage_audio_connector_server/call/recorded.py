@@ -1,0 +1,176 @@
+"""A call that is recorded, and the choice whether one is: made once, at the accept.
+
+Nothing else knows of recorders, so a call that is not recorded pays nothing for them.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from dataclasses import fields
+from datetime import UTC, datetime
+
+from ..close_codes import GOING_AWAY, NO_STATUS, NORMAL, SERVICE_RESTART
+from ..config import AudioConnectorConfig
+from ..core.gaps import Gap, Gaps
+from ..core.json_audio import JSONTransport
+from ..formats import FRAME_MS
+from ..link.base import Link
+from ..link.recorded import RecordedLink
+from ..recording.log_lines import LOG_LINES, shortened
+from ..recording.recorder import AUDIO_FIELD, META, Recorder, Tape
+from ..results import ClosedBy, CloseReport, ConnectionStats
+from ..runtime import call_clock
+from ..sparing import warn
+from .call import Call
+from .handlers import is_only_closed
+
+MOST_TRACEBACKS = 10
+"""Of the errors of one call: a handler may fail on every frame."""
+
+_STATS = [entry.name for entry in fields(ConnectionStats)]
+
+
+def make_call(link: Link, config: AudioConnectorConfig, call_id: str, place: str) -> Call:
+    """A call, recorded where the settings say so; the arguments are those of `Call`."""
+    recorder = config.recorder
+    if recorder is not None:
+        clock = call_clock()
+        origin_s = clock()
+        tape = _begin(recorder, config, call_id, place, origin_s)
+        if tape is not None:
+            return RecordedCall(link, config, call_id, place, tape, clock, origin_s)
+    return Call(link, config, call_id, place)
+
+
+def _begin(recorder: Recorder, config: AudioConnectorConfig, call_id: str, place: str, origin_s: float) -> Tape | None:
+    transport = config.transport
+    json_audio = JSONTransport() if transport == "auto" else transport
+    meta = {
+        "seen_by": "server",
+        "began": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "frame_ms": FRAME_MS,
+        "place": shortened(place),
+        "connection_id": call_id,
+        "origin_s": origin_s,
+        AUDIO_FIELD: json_audio.receive_field if isinstance(json_audio, JSONTransport) else None,
+    }
+    if transport != "auto":
+        meta["transport"] = "binary" if transport == "binary" else "json"
+    try:
+        return recorder.begin(meta)
+    except Exception:  # noqa: BLE001 (a recorder of the program's own may raise anything; it must not cost the call)
+        warn("a call is not recorded: its recorder failed", exc_info=True)
+        return None
+
+
+class RecordedCall(Call):
+    """A call that tells a tape what happens.
+
+    Args:
+        link: its messages.
+        config: the settings.
+        call_id: see `Call`.
+        place: see `Call`.
+        tape: where it is recorded.
+        clock: of the call.
+        origin_s: the time of the accept on it.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        config: AudioConnectorConfig,
+        call_id: str,
+        place: str,
+        tape: Tape,
+        clock: Callable[[], float],
+        origin_s: float,
+    ) -> None:
+        super().__init__(RecordedLink(link, tape, clock, origin_s, self._note_stats), config, call_id, place)
+        self._tape = tape
+        self._origin_s = origin_s
+        self._errors = 0
+        self._has_failed = False  # a handler has
+        self.out.gaps = RecordedGaps(self._note_gap)
+        LOG_LINES.add(call_id, self._note_line)
+
+    # What a call does
+
+    def lost(self, code: int, reason: str, by: ClosedBy) -> None:
+        """See `Call`."""
+        was_open = self.close_report is None
+        super().lost(code, reason, by)
+        report = self.close_report
+        if was_open and report is not None:
+            at_s = self._at_s()
+            self._note_stats(at_s)
+            self._tape.note(at_s, "closed", code=report.code, reason=report.reason, by=report.closed_by)
+
+    async def report(self, error: Exception) -> None:
+        """See `Call`."""
+        if self.is_open or not is_only_closed(error):
+            self._has_failed = True
+            self._errors += 1
+            lines = traceback.format_exception_only(error)
+            if self._errors <= MOST_TRACEBACKS:
+                lines = traceback.format_exception(error)
+            self._tape.note(self._at_s(), "error", text=shortened("".join(lines).rstrip()))
+        try:
+            await super().report(error)
+        finally:
+            del error  # its traceback leads to this frame
+
+    def _format_known(self) -> None:
+        super()._format_known()
+        audio_format = self.session.audio_format
+        if audio_format is not None:
+            self._tape.note(self._at_s(), META, rate_hz=audio_format.rate_hz)
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        LOG_LINES.remove(self.id)
+        self._tape.end(self._has_failed or self.close_report is None or not ended_well(self.close_report))
+
+    # What is noted
+
+    def _at_s(self) -> float:
+        return self.now_s() - self._origin_s
+
+    def _note_stats(self, at_s: float) -> None:
+        stats = self.stats()
+        self._tape.note(at_s, "stats", **{name: getattr(stats, name) for name in _STATS})
+
+    def _note_gap(self, gap: Gap, cause: str) -> None:
+        until_s = gap.until_s - self._origin_s
+        self._tape.note(self._at_s(), "gap", cause=cause, since_s=until_s - gap.dry_s, until_s=until_s)
+
+    def _note_line(self, level: int, text: str, is_own: bool) -> None:
+        if is_own and level >= logging.ERROR:
+            self._has_failed = True  # `on_disconnect`, which nobody else tells
+        self._tape.note(self._at_s(), "log", level=logging.getLevelName(level), text=text)
+
+
+class RecordedGaps(Gaps):
+    """The gaps of a recorded call."""
+
+    __slots__ = ("_on_gap",)
+
+    def __init__(self, on_gap: Callable[[Gap, str], object]) -> None:
+        super().__init__()
+        self._on_gap = on_gap
+
+    def count(self, gap: Gap, *, loop_was_blocked: bool) -> None:
+        """See `Gaps`."""
+        super().count(gap, loop_was_blocked=loop_was_blocked)
+        self._on_gap(gap, "loop blocked" if loop_was_blocked else gap.cause)
+
+
+def ended_well(report: CloseReport) -> bool:
+    """Whether a call was closed as calls are that went well, and nobody heard a gap."""
+    if report.stats.underruns:
+        return False
+    if report.closed_by in ("session", "program"):
+        return report.code in (NORMAL, GOING_AWAY, NO_STATUS)
+    return report.closed_by == "server" and report.code == SERVICE_RESTART

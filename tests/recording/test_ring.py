@@ -1,0 +1,174 @@
+"""The file of one recorded call: what is read of it is what was written last, wherever the writer was stopped."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from vonage_audio_connector_server.recording.recording import Entry, Kind
+from vonage_audio_connector_server.recording.ring import (
+    HEAD_BYTES,
+    MOST_REGIONS,
+    Region,
+    Ring,
+    read_regions,
+    region_for,
+    starts_of,
+    write_head,
+)
+
+
+def make(*regions: Region) -> tuple[bytearray, list[Ring]]:
+    """A file in memory, and the rings in it."""
+    starts = starts_of(regions)
+    data = bytearray(starts[-1])
+    write_head(data, regions)
+    return data, [Ring(data, start, region) for start, region in zip(starts, regions, strict=False)]
+
+
+def frames(count: int, size: int = 640) -> list[Entry]:
+    numbers = range(count)
+    return [Entry(one / 50, Kind.AUDIO_TO_SERVER, one.to_bytes(2, "big") * (size // 2)) for one in numbers]
+
+
+def fill(ring: Ring, entries: Sequence[Entry]) -> None:
+    for entry in entries:
+        ring.add(*entry)
+
+
+def test_what_was_written_is_read_with_its_kind_and_its_time() -> None:
+    data, (ring,) = make(Region(4096, 2))
+    entries = [
+        Entry(0.0, Kind.TEXT_TO_SERVER, b"{}"),
+        Entry(0.25, Kind.AUDIO_TO_SERVER, b"\0" * 640),
+        Entry(1 / 3, Kind.AUDIO_FROM_SERVER, b""),
+        Entry(2e6, Kind.NOTE, b'{"note":"step"}'),
+    ]
+    fill(ring, entries)
+    assert read_regions(bytes(data)) == [entries]
+
+
+def test_the_oldest_are_overwritten_and_the_rest_is_in_order() -> None:
+    data, (ring,) = make(Region(4096, 4))
+    entries = frames(100)
+    fill(ring, entries)
+    (found,) = read_regions(bytes(data))
+    assert found == entries[-len(found) :]
+    assert 3 * 6 < len(found) <= 4 * 6  # six frames a segment; one segment may have just begun
+
+
+def test_regions_do_not_touch_each_other() -> None:
+    regions = [Region(512, 1), Region(1024, 3), Region(2048, 2)]
+    data, rings = make(*regions)
+    for number in range(200):
+        for index, ring in enumerate(rings):
+            entry = Entry(number, Kind.NOTE, bytes([index + 1]) * 50)
+            if index or ring.fits(entry.payload):
+                ring.add(*entry)
+    for index, found in enumerate(read_regions(bytes(data))):
+        assert found
+        assert {entry.payload for entry in found} == {bytes([index + 1]) * 50}
+        assert found[-1].at_s == (7 if not index else 199)
+
+
+def test_a_text_longer_than_a_segment_is_cut() -> None:
+    data, (ring,) = make(Region(1024, 2))
+    ring.add(1.0, Kind.TEXT_TO_SERVER, b"x" * 5000)
+    ring.add(2.0, Kind.TEXT_TO_SERVER, b"y")
+    (found,) = read_regions(bytes(data))
+    assert found[0].payload == b"x" * (1024 - 8 - 13)
+    assert found[1].payload == b"y"
+
+
+def test_what_is_about_to_be_lost_first_is_told_once() -> None:
+    told: list[list[Entry]] = []
+    region = Region(4096, 2)
+    data = bytearray(starts_of([region])[-1])
+    ring = Ring(data, HEAD_BYTES, region, lambda records: told.append(list(records)))
+    entries = frames(50)
+    fill(ring, entries)
+    assert told == [entries[:6]]
+
+
+def test_the_end_of_what_is_used() -> None:
+    data, (ring,) = make(Region(4096, 3))
+    fill(ring, frames(2))
+    short = bytes(data[: ring.stop])
+    assert read_regions(short) == [frames(2)]
+    assert len(short) < 2000
+    fill(ring, frames(100))
+    assert ring.stop == len(data)
+
+
+def test_a_region_made_to_measure_takes_exactly_what_it_was_made_for() -> None:
+    entries = frames(10)
+    data, (ring,) = make(region_for(sum(len(entry.payload) for entry in entries), len(entries)))
+    fill(ring, entries)
+    assert ring.stop == len(data)
+    assert read_regions(bytes(data)) == [entries]
+
+
+def test_wherever_the_writer_is_stopped_all_that_is_whole_is_read() -> None:
+    """The bytes of one more record reach the file from the left: of each number of them nothing wrong is read."""
+    data, (ring,) = make(Region(4096, 2))
+    entries = frames(4, 320)
+    fill(ring, entries[:3])
+    before = bytes(data)
+    fill(ring, entries[3:])
+    after = bytes(data)
+    changed = [at for at in range(len(data)) if before[at] != after[at]]
+    for torn_at in range(changed[0], changed[-1] + 1):
+        torn = after[:torn_at] + before[torn_at:]
+        assert read_regions(torn) == [entries[:3]]
+    assert read_regions(after) == [entries]
+
+
+def test_a_segment_that_is_being_zeroed_gives_no_wrong_records() -> None:
+    data, (ring,) = make(Region(4096, 2))
+    fill(ring, frames(12))
+    whole = bytes(data)
+    for zeroed in range(0, 4096, 7):
+        torn = bytearray(whole)
+        torn[HEAD_BYTES : HEAD_BYTES + 8] = bytes(8)
+        torn[HEAD_BYTES + 8 : HEAD_BYTES + zeroed] = bytes(max(0, zeroed - 8))
+        assert read_regions(bytes(torn)) == [frames(12)[6:]]
+
+
+@pytest.mark.parametrize("length", [0, 1, 8, HEAD_BYTES - 1])
+def test_a_file_that_is_too_short_is_none(length: int) -> None:
+    data, _ = make(Region(4096, 2))
+    with pytest.raises(ValueError, match="recording"):
+        read_regions(bytes(data[: min(length, 11)]))
+
+
+def test_a_file_that_ends_anywhere_gives_what_is_there() -> None:
+    data, (ring,) = make(Region(4096, 2))
+    fill(ring, frames(12))
+    for length in range(HEAD_BYTES, len(data), 13):
+        (found,) = read_regions(bytes(data[:length]))
+        assert found == frames(12)[: len(found)]
+
+
+def test_noise_is_never_more_than_a_value_error() -> None:
+    choice = random.Random(1)
+    data, (ring,) = make(Region(4096, 2))
+    fill(ring, frames(12))
+    for _ in range(300):
+        noisy = bytearray(data)
+        for _ in range(choice.randrange(1, 20)):
+            noisy[choice.randrange(len(noisy))] = choice.randrange(256)
+        try:
+            read_regions(bytes(noisy))
+        except ValueError:
+            assert bytes(noisy[:12]) != bytes(data[:12]) or noisy[:HEAD_BYTES] != data[:HEAD_BYTES]
+    with pytest.raises(ValueError, match="does not begin"):
+        read_regions(bytes(4096))
+
+
+def test_the_head_takes_as_many_regions_as_it_says() -> None:
+    data, rings = make(*[Region(256, 1)] * MOST_REGIONS)
+    for ring in rings:
+        ring.add(1.0, Kind.NOTE, b"{}")
+    assert read_regions(bytes(data)) == [[Entry(1.0, Kind.NOTE, b"{}")]] * MOST_REGIONS
