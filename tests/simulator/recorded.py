@@ -121,3 +121,27 @@ def eventful() -> Recording:
     call.recording.note(stopped_s + 2.8, "muted", active=False)
     call.silent.append((stopped_s + 2.3, stopped_s + 2.8))
     return call.done()
+
+
+def many(count: int) -> list[Recording]:
+    """As many calls, all alike but for how quickly they are answered; every seventh has a gap, every ninth talks on."""
+    whole = speech()
+    calls = []
+    for index in range(count):
+        call = Call(14.0)
+        call.answers(0.3 + index % 3 * 0.1, whole[: 640 * 60])
+        asked_s = call.says(2.2, whole[640 * 10 : 640 * 100], name="question.wav")
+        begun_s = asked_s + 0.5 + index * 13 % 10 * 0.07
+        stop_s = begun_s + 2.0
+        silent_s = 1.2 if index % 9 == 4 else 0.1
+        stall = (0.8, 0.3) if index % 7 == 3 else None
+        if stall is not None:
+            call.recording.note(begun_s + 1, "gap", cause="loop blocked", since_s=begun_s + 0.8, until_s=begun_s + 1.1)
+        call.answers(begun_s, whole + whole, stall=stall, until_s=stop_s + silent_s)
+        stopped_s = call.says(stop_s, whole[640 * 60 : 640 * 90], name="stop.wav", interrupts=True)
+        call.flushes(stop_s + silent_s)
+        call.answers(stopped_s + 0.9, whole[640 * 20 : 640 * 70])
+        recording = call.done()
+        recording.meta["connection_id"] = f"stream-{index + 1}"
+        calls.append(recording)
+    return calls

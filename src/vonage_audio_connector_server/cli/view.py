@@ -13,12 +13,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from ..simulator import Hole, Progress, SimulationReport
-from ..simulator.report import Verdict
+from ..simulator import Progress, SimulationReport
+from ..simulator.report import Verdict, numbers_of
 
 _METER_CELLS = 20
 _METER_FLOOR_DBFS = -60.0
-_HOLES_SHOWN = 5
 _TEXTS_SHOWN = 8
 _TEXT_LINES = 12
 
@@ -81,8 +80,9 @@ def print_report(report: SimulationReport, *written: str | PathLike[str], consol
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column()
-    for name, value in _rows(report):
-        table.add_row(name, value)
+    for number in numbers_of(report):
+        style = {True: "green", False: "red", None: ""}[number.ok]
+        table.add_row(number.name, Text(number.value, style))
     console.print(table)
     _print_texts(report, console)
     for path in written:
@@ -102,59 +102,6 @@ def play_hint(path: str | PathLike[str]) -> str:
 def _verdict(verdict: Verdict, *, ascii_only: bool) -> Text:
     mark = "x" if ascii_only else "✗"
     return Text.assemble((f"{mark} {verdict.rule}: ", "bold red"), (verdict.text, "red"))
-
-
-def _rows(report: SimulationReport) -> Iterator[tuple[str, Text]]:
-    """The rows that say something: none of zeros, and none of what the call had nothing of."""
-    yield "outcome", _mark(_outcome(report), good=report.ok)
-    if report.outcome == "not connected":
-        return
-    yield "duration", Text(f"{report.duration_s:.2f} s at {report.rate_hz} Hz")
-    yield "transport", Text(f"{report.transport}, frames of {report.frame_ms} ms")
-    if report.seen_by == "server":
-        yield "seen by", Text("the server; what was heard is worked out")
-    late = f", at most {report.send_lateness_max_ms:.1f} ms late" if report.send_lateness_max_ms >= 0.05 else ""
-    yield "frames sent", Text(f"{report.frames_sent}{late}")
-    texts = f", and {report.texts_received} texts" if report.texts_received else ""
-    yield "frames received", Text(f"{report.frames_received}{texts}")
-    if report.frames_heard:
-        yield "frames heard", Text(f"{report.frames_heard}, that is {report.heard_s:.2f} s")
-        yield "gaps inside speech", _mark(_holes(report.gaps), good=not report.gaps)
-    if report.pauses:
-        yield "pauses", Text(_holes(report.pauses))
-    if report.furthest_ahead_s:
-        yield "furthest ahead", Text(f"{report.furthest_ahead_s:.2f} s")
-    if report.frame_interval_p99_ms is not None:
-        yield "between frames", Text(f"at most {report.frame_interval_p99_ms:.0f} ms, 99 of 100 times")
-    for name, frames in (
-        ("overflow", report.overflow_frames),
-        ("wrong size", report.wrong_size_frames),
-        ("wrong transport", report.wrong_transport_frames),
-    ):
-        if frames:
-            yield name, _mark(f"{frames} frames", good=False)
-    if report.clears:
-        yield "cleared", Text(f"{report.cleared_frames} frames by {report.clears} commands")
-    if report.unheard_s:
-        yield "unheard at the end", Text(f"{report.unheard_s:.2f} s")
-    yield from _turns(report)
-    if report.same_as_question is not None:
-        yield "same as the question", Text(f"{report.same_as_question:.4f}")
-    if report.keys:
-        yield "keys", Text(", ".join(f"{key.text} at {key.at_s:.2f} s" for key in report.keys))
-
-
-def _turns(report: SimulationReport) -> Iterator[tuple[str, Text]]:
-    if report.greeting_s is not None:
-        yield "greeting after", Text(f"{report.greeting_s:.2f} s")
-    if len(report.answers) > 1:
-        after = ", ".join("–" if answer.after_s is None else f"{answer.after_s:.2f} s" for answer in report.answers)
-        yield "answers after", Text(after)
-    elif report.answer_after_s is not None:
-        yield "answer after", Text(f"{report.answer_after_s:.2f} s")
-    for one in report.interruptions:
-        if one.silent_after_s is not None:
-            yield "silent after", Text(f"{one.silent_after_s:.2f} s, interrupted at {one.at_s:.2f} s")
 
 
 def _print_texts(report: SimulationReport, console: Console) -> None:
@@ -178,26 +125,3 @@ def _pretty(text: str) -> str:
         return text
     short = json.dumps(data, ensure_ascii=False)
     return short if len(short) <= 80 else json.dumps(data, indent=2, ensure_ascii=False)
-
-
-def _outcome(report: SimulationReport) -> str:
-    if report.closed_by is None:
-        return report.outcome
-    return f"{report.outcome}; closed with {report.close_code} by the {report.closed_by}"
-
-
-def _holes(holes: tuple[Hole, ...]) -> str:
-    if not holes:
-        return "none"
-    shown = ", ".join(_hole(hole) for hole in holes[:_HOLES_SHOWN])
-    more = f" and {len(holes) - _HOLES_SHOWN} more" if len(holes) > _HOLES_SHOWN else ""
-    return f"{len(holes)}, {sum(hole.ms for hole in holes)} ms in all: {shown}{more}"
-
-
-def _hole(hole: Hole) -> str:
-    cause = f" ({hole.cause})" if hole.cause else ""
-    return f"{hole.ms} ms at {hole.at_s:.2f} s{cause}"
-
-
-def _mark(text: str, *, good: bool) -> Text:
-    return Text(text, "green" if good else "red")

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from .ending import Closer, Ending, Outcome, ending_of
 from .hole import Hole
+from .html import render_html, write_html
 from .make import report_from, report_of
+from .numbers import Number, numbers_of
 from .old import build_report
 from .report import SimulationReport, Text
 from .sound import Sound
@@ -22,6 +24,7 @@ __all__ = [
     "Ending",
     "Hole",
     "Interruption",
+    "Number",
     "Outcome",
     "SimulationReport",
     "Sound",
@@ -30,8 +33,11 @@ __all__ = [
     "Verdict",
     "build_report",
     "ending_of",
+    "numbers_of",
+    "render_html",
     "report_from",
     "report_of",
     "stereo_wav",
+    "write_html",
     "write_stereo_wav",
 ]

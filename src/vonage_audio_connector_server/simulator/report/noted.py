@@ -66,15 +66,20 @@ def _event(at_s: float, kind: Kind, text: str, data: dict[str, Any]) -> Event:
     name = str(data.pop("note", "note"))
     if name == "log":
         return Event(at_s, "log", str(data.get("level") or "log"), str(data.get("text") or ""))
-    return Event(at_s, "note", name, ", ".join(f"{key} {_plain(value)}" for key, value in data.items()))
+    return Event(
+        at_s, "note", name, ", ".join(_words(name, *item) for item in data.items() if item[1] not in ("", None))
+    )
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:g}"
-    if value is None or isinstance(value, bool):
-        return {None: "–", True: "yes", False: "no"}[value]
-    return str(value)
+def _words(note: str, key: str, value: object) -> str:
+    """`until_s` 2.5 is "until 2.5 s"; what is called as the note needs no name."""
+    if isinstance(value, bool):
+        value = "yes" if value else "no"
+    elif isinstance(value, float):
+        value = f"{value:.3f}".rstrip("0").rstrip(".")
+    if key.endswith("_s"):
+        key, value = key.removesuffix("_s"), f"{value} s"
+    return str(value) if key == note else f"{key} {value}"
 
 
 def keys_of(recording: Recording) -> list[tuple[float, str]]:
