@@ -143,10 +143,10 @@ def test_many_calls_are_a_table_with_problems_first() -> None:
 
     page = Page(render_html(recordings, title="Twenty"))
 
-    assert "16 of 20 calls kept every rule." in page.words
+    assert "15 of 20 calls kept every rule." in page.words
     assert len(page.all("details", "call")) == len(page.all("svg", "strip")) == len(page.all("div", "plot")) == 20
     names = [attributes["title"] for attributes in page.all("span", "name")]
-    assert set(names[:5]) >= {"stream-4", "stream-11", "stream-18", "stream-5"}
+    assert set(names[:5]) == {"stream-4", "stream-5", "stream-11", "stream-14", "stream-18"}
     assert len(page.all("audio")) == 8  # the sound of all would be too much for a file
     figures = json.loads(page.scripts[0])
     assert set(figures) == {f"call-{number}" for number in range(1, 21)}
