@@ -28,38 +28,18 @@ def test_what_is_written_is_read(tmp_path: Path, rate_hz: int) -> None:
     assert read_wav(tmp_path / "a.wav") == (b"\1\2\3\4", rate_hz)
 
 
-@pytest.mark.parametrize(
-    ("wrong", "told"),
-    [
-        ({"channels": 2}, "2 channels of 16 bits at 16000 Hz"),
-        ({"sample_bytes": 1}, "1 channel of 8 bits"),
-        ({"rate_hz": 44_100}, "at 44100 Hz"),
-        ({"pcm": b""}, "holds no audio"),
-    ],
-)
-def test_audio_of_another_kind_is_refused_by_name(tmp_path: Path, wrong: dict[str, int], told: str) -> None:
-    write(tmp_path / "a.wav", **wrong)  # type: ignore[arg-type]  # of its own options
+def test_a_file_without_audio_is_refused_by_name(tmp_path: Path) -> None:
+    write(tmp_path / "a.wav", pcm=b"")
 
-    with pytest.raises(AudioConnectorAudioError, match=told) as caught:
+    with pytest.raises(AudioConnectorAudioError, match=r"a\.wav holds no audio"):
         read_wav(tmp_path / "a.wav")
-    assert "a.wav" in str(caught.value)
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"ID3 is no WAV file, whatever its name says"])
-def test_a_file_that_is_no_wav_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_no_audio_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.wav").write_bytes(content)
 
-    with pytest.raises(AudioConnectorAudioError, match="is no WAV file"):
-        read_wav(tmp_path / "a.wav")
-
-
-def test_floating_point_audio_is_refused(tmp_path: Path) -> None:
-    write(tmp_path / "a.wav")
-    content = bytearray((tmp_path / "a.wav").read_bytes())
-    content[20] = 3  # the format tag: IEEE float
-    (tmp_path / "a.wav").write_bytes(content)
-
-    with pytest.raises(AudioConnectorAudioError, match="is no WAV file of PCM audio"):
+    with pytest.raises(AudioConnectorAudioError, match=r"a\.wav is no audio that can be read"):
         read_wav(tmp_path / "a.wav")
 
 
@@ -118,10 +98,9 @@ def test_a_recording_that_has_the_rate_needs_no_soxr_and_any_other_names_the_ext
     [
         ({}, 44_100, "rate_hz must be 8000, 16000 or 24000, not 44100"),
         ({}, 0, "rate_hz must be 8000, 16000 or 24000, not 0"),
-        ({"rate_hz": 999}, 16_000, "1 channel of 16 bits at 999 Hz, but it must be mono, 16 bits, at 1000 Hz or more"),
-        ({"rate_hz": 44_100, "channels": 2}, 16_000, "2 channels of 16 bits at 44100 Hz"),
+        ({"rate_hz": 999}, 16_000, "a sample rate of 999 Hz, but it must be 1000 to 768000 Hz"),
         ({"rate_hz": 44_100, "pcm": b""}, 16_000, "holds no audio"),
-        ({"rate_hz": 2_000_000_000}, 16_000, "holds no audio"),  # not half a sample is left of it
+        ({"rate_hz": 2_000_000_000}, 16_000, "a sample rate of 2000000000 Hz"),
     ],
 )
 def test_what_can_not_be_brought_to_a_rate_is_refused(
