@@ -10,7 +10,7 @@ import pytest
 from vonage_audio_connector_server.errors import MissingExtraError
 from vonage_audio_connector_server.recording import Kind, Recording
 from vonage_audio_connector_server.simulator.report import Timeline, render_html, report_of, write_html
-from vonage_audio_connector_server.simulator.report.picture import envelope, picture_of
+from vonage_audio_connector_server.simulator.report.picture import _thinned, envelope, picture_of
 from vonage_audio_connector_server.simulator.report.strip import strip_of
 
 from .recorded import Call, eventful, many, speech
@@ -120,6 +120,19 @@ def test_labels_do_not_lie_over_each_other() -> None:
     labels = [label["x"] for label in figure["layout"]["annotations"] if label["font"]["color"] == "$gap"]
     assert 1 < len(labels) <= 14
     assert min(after - before for before, after in zip(sorted(labels), sorted(labels)[1:], strict=False)) > 4
+
+
+def test_many_points_are_thinned_without_losing_an_edge() -> None:
+    points = [(index / 100, float(index // 1000 % 2)) for index in range(10_000)]
+    points[4567] = (45.67, 7.0)
+
+    thinned = _thinned(points, 400)
+
+    assert len(thinned) <= 400
+    assert thinned == sorted(thinned)
+    assert (45.67, 7.0) in thinned
+    assert {points[0], points[-1]} <= set(thinned)
+    assert _thinned(points[:100], 50) == points[:100]
 
 
 def test_an_envelope_keeps_the_peaks() -> None:

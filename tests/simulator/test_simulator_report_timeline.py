@@ -7,7 +7,7 @@ import pytest
 from vonage_audio_connector_server.core.wire import CLEAR_ACTION
 from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.recording import Kind, Recording
-from vonage_audio_connector_server.simulator.report import Hole, Timeline, report_of, write_stereo_wav
+from vonage_audio_connector_server.simulator.report import Hole, Timeline, joined, report_of, write_stereo_wav
 from vonage_audio_connector_server.simulator.report.noted import pretty
 from vonage_audio_connector_server.simulator.report.timeline import format_of
 
@@ -107,6 +107,24 @@ def test_of_two_causes_the_nearest_counts() -> None:
     call.recording.note(2.2, "gap", cause="socket backed up", since_s=2.05, until_s=2.2)
 
     assert gap_of(call.done()).cause == "socket backed up"
+
+
+@pytest.mark.parametrize("shift_s", [0.0, 5.0])
+def test_what_only_the_server_knows_is_joined_on_the_time_line_of_the_router(shift_s: float) -> None:
+    seen = stalled().done()
+    server = Recording({"seen_by": "server"})
+    server.note(2.2 - shift_s, "gap", cause="loop blocked", since_s=1.8 - shift_s, until_s=2.2 - shift_s)
+    server.note(2.3 - shift_s, "log", level="WARNING", text="late")
+    server.note(5.0 - shift_s, "closed", code=1000, reason="", by="session")
+    if shift_s:
+        seen.meta["origin_s"], server.meta["origin_s"] = 100.0, 100.0 + shift_s
+
+    both = joined(seen, server)
+
+    assert gap_of(both).cause == "loop blocked"
+    assert [event.text for event in Timeline.of(both).events if event.kind == "log"] == ["late"]
+    assert report_of(both).closed_by == "simulator"
+    assert gap_of(seen).cause is None  # as it was
 
 
 def test_the_turn_of_the_caller_is_no_gap() -> None:

@@ -210,11 +210,13 @@ def test_wrong_frames_and_lateness() -> None:
     late = [recording.entries[at]._replace(at_s=1.096)] * 5  # five frames, together: the first was due at 1.0 s
     recording.entries[at:at] = late
     recording.note(1.5, "wrong transport", bytes=12)
+    recording.note(1.6, "fragmented", bytes=640)
 
     report = report_of(recording)
 
     assert report.send_lateness_max_ms == pytest.approx(96)
-    assert report.wrong_transport_frames == 1
+    assert (report.wrong_transport_frames, report.fragmented_messages) == (1, 1)
+    assert [verdict.rule for verdict in report.verdicts if verdict.ok is False] == ["fragments", "transport"]
     assert not report.ok
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from .ending import Closer, Ending, Outcome, ending_of
 from .hole import Hole
 from .html import render_html, write_html
+from .joined import joined
 from .make import report_from, report_of
 from .numbers import Number, numbers_of
 from .old import build_report
@@ -33,6 +34,7 @@ __all__ = [
     "Verdict",
     "build_report",
     "ending_of",
+    "joined",
     "numbers_of",
     "render_html",
     "report_from",

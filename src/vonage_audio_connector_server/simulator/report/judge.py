@@ -31,7 +31,7 @@ def _verdicts(report: SimulationReport) -> Iterator[Verdict]:
         return
     yield Verdict("connection", True, "the connection was opened")
     yield _first_message(report)
-    if report.frames_received or report.wrong_transport_frames:
+    if report.frames_received or report.wrong_transport_frames or report.fragmented_messages:
         yield from _frames(report)
         yield _gaps(report)
     yield from _interruptions(report)
@@ -54,6 +54,9 @@ def _frames(report: SimulationReport) -> Iterator[Verdict]:
         yield Verdict("frame size", False, text)
     elif report.frames_received:
         yield Verdict("frame size", True, f"every frame was {wanted_bytes} bytes long")
+    if report.fragmented_messages:
+        text = f"{report.fragmented_messages} messages came in several WebSocket frames: a router drops them"
+        yield Verdict("fragments", False, text)
     agreed = "binary messages" if report.transport == "binary" else "JSON texts"
     if report.wrong_transport_frames:
         text = f"{report.wrong_transport_frames} messages carried audio, but not as {agreed}, as was agreed"

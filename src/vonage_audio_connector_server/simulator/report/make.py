@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, zip_longest
 
 from ...recording import Kind, Recording
 from ..compare import similarity
@@ -46,10 +46,9 @@ def report_from(timeline: Timeline, ending: Ending | None = None, *, compare: bo
     same = None
     if compare and timeline.utterances:
         # The worst of all that was said: where something of it is missing, this tells.
-        same, speech = min(
-            (similarity(utterance.speech, timeline.heard), utterance.speech) for utterance in timeline.utterances
-        )
-        sound = replace(sound, speed=speed_of(speech, timeline.heard, audio_format.rate_hz, same))
+        compared = [(similarity(speech, heard), speech, heard) for speech, heard in _said_and_heard(timeline)]
+        same, speech, heard = min(compared)
+        sound = replace(sound, speed=speed_of(speech, heard, audio_format.rate_hz, same))
     texts = [entry for entry in timeline.recording.entries if entry.kind is Kind.TEXT_FROM_SERVER]
     frames_heard = sum(run.ticks for run in router.runs)
     transport: TransportName = "json" if meta.get("transport") == "json" else "binary"
@@ -75,6 +74,7 @@ def report_from(timeline: Timeline, ending: Ending | None = None, *, compare: bo
         overflow_frames=router.overflowed,
         wrong_size_frames=router.wrong_size,
         wrong_transport_frames=timeline.wrong_transport,
+        fragmented_messages=timeline.fragmented,
         clears=router.clears,
         cleared_frames=router.cleared_frames,
         texts_received=len(texts),
@@ -96,6 +96,16 @@ def report_from(timeline: Timeline, ending: Ending | None = None, *, compare: bo
         heard=timeline.heard,
     )
     return replace(report, verdicts=verdicts_of(report), sentence=sentence(report))
+
+
+def _said_and_heard(timeline: Timeline) -> Iterator[tuple[bytes, bytes]]:
+    """What the caller said each time, and what was heard from then on until the caller spoke again."""
+    audio_format, said = timeline.audio_format, timeline.utterances
+    for utterance, after in zip_longest(said, said[1:]):
+        from_s, until_s = utterance.start_s, after.start_s if after is not None else timeline.end_s
+        ticks = (max(0, math.floor((at_s - timeline.begin_s) / audio_format.frame_s)) for at_s in (from_s, until_s))
+        first, last = (tick * audio_format.frame_bytes for tick in ticks)
+        yield utterance.speech, timeline.heard[first : last + audio_format.frame_bytes]
 
 
 def percentile(ascending: Sequence[float], percent: float) -> float | None:

@@ -11,7 +11,7 @@ from .hole import Cause
 
 EventKind = Literal["to server", "from server", "note", "log"]
 
-_QUIET_NOTES = ("stats", "said", "wrong transport")  # shown in other places
+_QUIET_NOTES = ("stats", "said", "wrong transport", "fragmented")  # shown in other places
 
 
 @dataclass(frozen=True, slots=True)

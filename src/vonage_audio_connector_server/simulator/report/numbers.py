@@ -49,6 +49,8 @@ def numbers_of(report: SimulationReport) -> Iterator[Number]:
     ):
         if frames:
             yield Number(name, f"{frames} frames", ok=False)
+    if report.fragmented_messages:
+        yield Number("fragmented", f"{report.fragmented_messages} messages", ok=False)
     if report.clears:
         yield Number("cleared", f"{report.cleared_frames} frames by {report.clears} commands")
     if report.unheard_s:

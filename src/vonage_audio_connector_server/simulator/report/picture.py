@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from .hole import Hole
@@ -46,7 +47,7 @@ def picture_of(timeline: Timeline, bins: int) -> Figure:
     scale = {"rangemode": "tozero", "fixedrange": True, "nticks": 4, "showgrid": True, "zeroline": False}
     layout = {
         "height": HEIGHT_PX,
-        "margin": {"l": 44, "r": 12, "t": 18, "b": 38},
+        "margin": {"l": 52, "r": 12, "t": 18, "b": 38},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": "$muted", "size": 11},
@@ -142,14 +143,17 @@ def _intervals(timeline: Timeline, bins: int) -> Figure:
 
 
 def _thinned(points: Sequence[tuple[float, float]], bins: int) -> list[tuple[float, float]]:
-    """The lowest and the highest of each stretch of points, where there are more than two in each bin."""
-    size = len(points) // max(1, bins)
-    if size < 2:
+    """Where there are too many points: the first, the lowest, the highest and the last of each stretch of time."""
+    if len(points) <= 2 * bins:
         return list(points)
+    width_s = 4 * (points[-1][0] - points[0][0]) / bins
     kept: list[tuple[float, float]] = []
-    for at in range(0, len(points), size * 2):
-        stretch = points[at : at + size * 2]
-        kept += sorted({min(stretch, key=lambda point: point[1]), max(stretch, key=lambda point: point[1])})
+    for _, together in groupby(points, lambda point: point[0] // width_s):
+        stretch = list(together)
+        order = range(len(stretch))
+        lowest = min(order, key=lambda at: stretch[at][1])
+        highest = max(order, key=lambda at: stretch[at][1])
+        kept += [stretch[at] for at in sorted({0, lowest, highest, order[-1]})]
     return kept
 
 
@@ -199,15 +203,13 @@ def _line(from_s: float, to_s: float, bottom: float, top: float, colour: str, da
 
 
 def _titles() -> Iterable[Figure]:
-    rows = {
-        "Said": _SAID,
-        "Heard": _HEARD,
-        "Router’s buffer, s": _BUFFER,
-        "Between the server’s frames, ms": _INTERVALS,
-    }
-    for text, domain in rows.items():
-        place = {"xref": "paper", "yref": "paper", "x": 0, "y": domain[1], "xanchor": "left", "yanchor": "bottom"}
-        yield {**place, "text": f"<b>{text}</b>", "showarrow": False, "font": {"size": 11.5, "color": "$ink"}}
+    place = {"xref": "paper", "yref": "paper", "x": 0, "showarrow": False}
+    for text, domain in (("Said", _SAID), ("Heard", _HEARD)):
+        look = {"xanchor": "right", "xshift": -8, "font": {"size": 12, "color": "$ink"}}
+        yield {**place, **look, "y": sum(domain) / 2, "text": f"<b>{text}</b>"}
+    for text, domain in (("Router’s buffer, s", _BUFFER), ("Between the server’s frames, ms", _INTERVALS)):
+        look = {"xanchor": "left", "yanchor": "bottom", "font": {"size": 11, "color": "$ink"}}
+        yield {**place, **look, "y": domain[1], "text": f"<b>{text}</b>"}
 
 
 def _labels(timeline: Timeline) -> Iterable[Figure]:

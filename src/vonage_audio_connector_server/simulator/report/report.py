@@ -57,13 +57,16 @@ class SimulationReport:
         wrong_transport_frames: messages with audio in another form than the transport's: a binary one instead of a
             JSON text, or the other way round; a text with the audio in another field, or with no base64 of whole
             samples in it. Nothing of them was played.
+        fragmented_messages: messages that came in several WebSocket frames, which a router drops, all but the lenient
+            one.
         clears: clear commands.
         cleared_frames: frames that they took back.
         texts_received: text messages without audio, clear commands included.
         question_end_s: when the last loud frame of all that was said had been said; None where nothing loud was.
         answer_after_s: from there to the first loud frame that was played after it; None if there was none.
-        same_as_question: the best normalised cross-correlation of the question's speech with what was heard; None if
-            it was not asked for, or there is no speech in the question.
+        same_as_question: the best normalised cross-correlation of the question's speech with what was heard from its
+            beginning until the caller spoke again; of several, the worst. None if it was not asked for, or there is no
+            speech in the question.
         sentence: all of it in one sentence.
         verdicts: one for each rule.
         greeting_s: when something was heard before the caller's first word; None: nothing was, or the recording does
@@ -111,6 +114,7 @@ class SimulationReport:
     question_end_s: float | None
     answer_after_s: float | None
     same_as_question: float | None
+    fragmented_messages: int = 0
     sentence: str = ""
     verdicts: tuple[Verdict, ...] = ()
     greeting_s: float | None = None
@@ -147,6 +151,8 @@ class SimulationReport:
         if self.wrong_transport_frames:
             agreed = "binary messages" if self.transport == "binary" else "JSON texts with base64 in the agreed field"
             found.append(f"{self.wrong_transport_frames} of the server's messages carried audio, but not as {agreed}")
+        if self.fragmented_messages:
+            found.append(f"{self.fragmented_messages} of the server's messages came in several WebSocket frames")
         if self.overflow_frames:
             found.append(f"{self.overflow_frames} frames were dropped because the router's buffer was full")
         return tuple(found)

@@ -43,6 +43,7 @@ class Timeline:
         server_gaps: the gaps that the server knows of, with their causes.
         events: texts both ways, and notes, in the order of time.
         wrong_transport: how many messages of the server had audio in another form than was agreed.
+        fragmented: how many came in several WebSocket frames.
     """
 
     recording: Recording
@@ -64,6 +65,7 @@ class Timeline:
     server_gaps: list[Cause]
     events: list[Event]
     wrong_transport: int
+    fragmented: int
 
     @classmethod
     def of(cls, recording: Recording) -> Timeline:
@@ -103,6 +105,7 @@ class Timeline:
             server_gaps=server_gaps,
             events=events_of(ordered),
             wrong_transport=sum(1 for _ in ordered.notes("wrong transport")),
+            fragmented=sum(1 for _ in ordered.notes("fragmented")),
         )
 
     @property
