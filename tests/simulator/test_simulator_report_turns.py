@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from vonage_audio_connector_server.simulator.report import Ending, report_of
+from vonage_audio_connector_server.simulator.report.judge import verdicts_of
 from vonage_audio_connector_server.simulator.report.make import percentile
 
 from .recorded import Call, eventful, speech
@@ -215,6 +217,8 @@ def test_wrong_frames_and_lateness() -> None:
     report = report_of(recording)
 
     assert report.send_lateness_max_ms == pytest.approx(96)
+    busy = replace(report, send_lateness_max_ms=583.0)
+    assert [verdict.ok for verdict in verdicts_of(busy) if verdict.rule == "simulator"] == [None]
     assert (report.wrong_transport_frames, report.fragmented_messages) == (1, 1)
     assert [verdict.rule for verdict in report.verdicts if verdict.ok is False] == ["fragments", "transport"]
     assert not report.ok

@@ -17,6 +17,9 @@ SAME = 0.9
 FAR_AHEAD_S = 1.0
 """Who is further ahead relies on the router's clear command to be silent."""
 
+BUSY_MS = 100.0
+"""A simulator that is later than this measures itself."""
+
 _NORMAL_CODES = (None, 1000, 1001, 1005)
 
 
@@ -30,6 +33,10 @@ def _verdicts(report: SimulationReport) -> Iterator[Verdict]:
         yield Verdict("connection", False, report.error or "there was none")
         return
     yield Verdict("connection", True, "the connection was opened")
+    if report.send_lateness_max_ms > BUSY_MS:
+        late = f"its own frames were up to {report.send_lateness_max_ms:.0f} ms late"
+        text = f"{late}: its machine was busy, or the server did not read. Judge nothing else by this call"
+        yield Verdict("simulator", None, text)
     yield _first_message(report)
     if report.frames_received or report.wrong_transport_frames or report.fragmented_messages:
         yield from _frames(report)

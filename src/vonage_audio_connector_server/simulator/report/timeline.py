@@ -84,7 +84,11 @@ class Timeline:
             heard.router, set(loud), begin_s=begin_s, said_until_s=[utterance.end_s for utterance in said]
         )
         server_gaps, faults = noted_gaps(ordered), faults_of(ordered)
-        on_purpose = [Cause(f"network: {span.name}, on purpose", span.at_s, span.until_s) for span in faults]
+        on_purpose = [
+            Cause(f"network: {span.name}, on purpose", span.at_s, span.until_s)
+            for span in faults
+            if span.name != "delay"  # what comes later, but evenly, leaves no gap
+        ]
         return cls(
             recording=ordered,
             audio_format=audio_format,
