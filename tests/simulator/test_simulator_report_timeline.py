@@ -180,7 +180,7 @@ def test_a_recording_may_begin_in_the_middle() -> None:
 def test_an_empty_recording_is_a_call_of_nothing() -> None:
     report = report_of(Recording())
 
-    assert (report.outcome, report.duration_s, report.frames_heard) == ("open", 0.0, 0)
+    assert (report.outcome, report.duration_s, report.frames_heard, report.heard) == ("open", 0.0, 0, b"")
 
 
 def test_mutes_faults_events_and_keys() -> None:

@@ -57,7 +57,7 @@ def _first_message(report: SimulationReport) -> Verdict:
 def _frames(report: SimulationReport) -> Iterator[Verdict]:
     wanted_bytes = AudioFormat(report.rate_hz, report.frame_ms).frame_bytes
     if report.wrong_size_frames:
-        text = f"{report.wrong_size_frames} of {report.frames_received} frames were not {wanted_bytes} bytes long"
+        text = f"{report.wrong_size_frames} of the server's frames were not {wanted_bytes} bytes long"
         yield Verdict("frame size", False, text)
     elif report.frames_received:
         yield Verdict("frame size", True, f"every frame was {wanted_bytes} bytes long")
@@ -66,7 +66,7 @@ def _frames(report: SimulationReport) -> Iterator[Verdict]:
         yield Verdict("fragments", False, text)
     agreed = "binary messages" if report.transport == "binary" else "JSON texts"
     if report.wrong_transport_frames:
-        text = f"{report.wrong_transport_frames} messages carried audio, but not as {agreed}, as was agreed"
+        text = f"{report.wrong_transport_frames} of the server's messages carried audio, but not as {agreed}"
         yield Verdict("transport", False, text)
     else:
         yield Verdict("transport", True, f"audio came as {agreed}, as was agreed")

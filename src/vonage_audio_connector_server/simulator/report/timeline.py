@@ -151,8 +151,8 @@ class _Heard:
                 if self.router.clears > clears:
                     self.clears_s.append(entry.at_s)
                     self.levels.append((entry.at_s, 0.0))
-        end_s = max(begin_s, recording.duration_s)
-        self._level(end_s)
+        if recording.entries:
+            self._level(max(begin_s, recording.duration_s))
 
     def _level(self, at_s: float) -> None:
         """Note what is left now, and when it was played to the end, if it was."""
