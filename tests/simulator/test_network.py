@@ -327,6 +327,7 @@ async def test_leaving_the_block_closes_everything() -> None:
         ({"stalls": [(1.0,)]}, "stalls must be pairs of seconds"),
         ({"stalls": [(1.0, -2.0)]}, "stalls must be pairs of seconds"),
         ({"stalls": [3.0]}, "stalls must be pairs of seconds"),
+        ({"stalls": 3.0}, "stalls must be pairs of seconds"),
         ({"seed": 1.5}, "seed must be an integer"),
     ],
 )

@@ -44,12 +44,15 @@ class Faults:
         speed = self.slow_reader_bytes_s
         if speed is not None and not (_is_number(speed) and speed >= 1):
             raise AudioConnectorConfigError(f"slow_reader_bytes_s must be 1 or more bytes a second, not {speed!r}")
-        for stall in self.stalls:
-            if not (isinstance(stall, Sequence) and len(stall) == 2 and all(map(_is_number, stall))):
-                raise AudioConnectorConfigError(f"stalls must be pairs of seconds (at_s, for_s), not {stall!r}")
+        if not (isinstance(self.stalls, Sequence) and all(map(_is_stall, self.stalls))):
+            raise AudioConnectorConfigError(f"stalls must be pairs of seconds (at_s, for_s), not {self.stalls!r}")
         if type(self.seed) is not int:
             raise AudioConnectorConfigError(f"seed must be an integer, not {self.seed!r}")
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _is_stall(value: object) -> bool:
+    return isinstance(value, Sequence) and len(value) == 2 and all(map(_is_number, value))

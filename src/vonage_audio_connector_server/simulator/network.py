@@ -1,16 +1,12 @@
 """A bad network: a TCP relay on this machine that forwards bytes, untouched, between a caller and a server.
 
-It runs on asyncio and trio. Its sockets are plain ones, because it must set their buffers before they connect, read no
-more than it means to, and end them by a reset. Times are those of `anyio.current_time`.
+It runs on asyncio and trio. Times are those of `anyio.current_time`.
 """
 
 from __future__ import annotations
 
-import os
 import random
 import socket
-import struct
-import sys
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
@@ -20,6 +16,7 @@ import anyio
 import anyio.abc
 
 from .faults import Faults
+from .sockets import connect, prepare, receive, reset_on_close, send
 
 __all__ = ["Faults", "OnFault", "Relay", "disturbed"]
 
@@ -29,13 +26,6 @@ OnFault = Callable[[str, float | None], None]
 _CHUNK_BYTES = 65_536
 _DELAYED_BYTES = 1_048_576  # that are on their way at the most, each way; beyond it the sender has to wait
 _SLOW_READ_S = 0.02  # a slow reader reads what it may in so long at once
-
-# As on the internet, whose segments are small. On loopback a sender would get a buffer of 2.5 MB for its 64 KiB ones:
-# a minute of audio, before it noticed that nobody reads.
-_SEGMENT_BYTES = 1_400
-_RECEIVE_BUFFER_BYTES = 16_384
-
-_RESET = struct.pack("hh" if sys.platform == "win32" else "ii", 1, 0)  # of SO_LINGER: end by a reset
 
 
 @asynccontextmanager
@@ -126,12 +116,12 @@ class Relay:
 
     async def _relay(self, caller: socket.socket) -> None:
         with caller:
-            _prepare(caller)
+            prepare(caller)
             try:
-                server = await _connect(self._host, self._server_port)
+                server = await connect(self._host, self._server_port)
             except OSError as exc:
                 self.error = exc
-                _reset_on_close(caller)
+                reset_on_close(caller)
                 return
             with server:
                 link = _Link(caller, server, self._network)
@@ -206,7 +196,7 @@ class _Link:
     def reset(self) -> None:
         """End both sides by a reset; whoever runs it closes them."""
         for one in self._sockets:
-            _reset_on_close(one)
+            reset_on_close(one)
         self._scope.cancel()
 
     async def _forward(self, pipe: _Pipe) -> None:
@@ -240,13 +230,13 @@ class _Pipe:
             if self._from_server and network.reader_bytes_s is not None:
                 await anyio.sleep_until(read_s)
                 size_bytes = max(1, int(network.reader_bytes_s * _SLOW_READ_S))
-            data = await _receive(self._source, size_bytes)
+            data = await receive(self._source, size_bytes)
             now_s = anyio.current_time()
             if self._from_server and network.reader_bytes_s is not None:
                 read_s = max(read_s, now_s) + len(data) / network.reader_bytes_s
             await network.let_pass()
             if data and not self._delayed and not network.delay_s and not network.jitter_s:
-                await _send(self._target, data)
+                await send(self._target, data)
                 continue
             due_s = max(due_s, now_s + network.delay_s + self._jitter_s())
             self._delayed.append((due_s, data))
@@ -269,7 +259,7 @@ class _Pipe:
                 with suppress(OSError):  # it has gone itself
                     self._target.shutdown(socket.SHUT_WR)
                 return
-            await _send(self._target, data)
+            await send(self._target, data)
             self._delayed.popleft()  # until now nothing may pass it
             self._delayed_bytes -= len(data)
             self._wake()
@@ -284,60 +274,3 @@ class _Pipe:
         if self._random is None:
             self._random = random.Random(2 * self._network.seed + self._from_server)
         return self._random.uniform(0, self._network.jitter_s)
-
-
-async def _connect(host: str, port: int) -> socket.socket:
-    """Connect to the first address of a host that answers.
-
-    Raises:
-        OSError: none does.
-    """
-    error = OSError(f"{host} has no address")
-    for family, kind, protocol, _, address in await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-        server = socket.socket(family, kind, protocol)
-        try:
-            _prepare(server)
-            server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_BYTES)
-            if hasattr(socket, "TCP_MAXSEG"):
-                with suppress(OSError):  # not every system lets itself be told
-                    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, _SEGMENT_BYTES)
-            with suppress(BlockingIOError):
-                server.connect(address)
-            await anyio.wait_writable(server)
-            if code := server.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                raise OSError(code, os.strerror(code))
-        except OSError as exc:
-            server.close()
-            error = exc
-        except BaseException:
-            server.close()
-            raise
-        else:
-            return server
-    raise error
-
-
-def _prepare(one: socket.socket) -> None:
-    one.setblocking(False)
-    one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-
-
-def _reset_on_close(one: socket.socket) -> None:
-    one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-
-
-async def _receive(source: socket.socket, size_bytes: int) -> bytes:
-    """What has come; empty: it is the end."""
-    while True:
-        await anyio.wait_readable(source)
-        with suppress(BlockingIOError):
-            return source.recv(size_bytes)
-
-
-async def _send(target: socket.socket, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        try:
-            rest = rest[target.send(rest) :]
-        except BlockingIOError:
-            await anyio.wait_writable(target)
