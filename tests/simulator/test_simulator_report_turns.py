@@ -1,11 +1,14 @@
 import json
+import random
 from dataclasses import replace
 
 import pytest
 
-from vonage_audio_connector_server.simulator.report import Ending, report_of
+from vonage_audio_connector_server.recording import Kind, Recording
+from vonage_audio_connector_server.simulator.report import Ending, Timeline, report_of
 from vonage_audio_connector_server.simulator.report.judge import verdicts_of
 from vonage_audio_connector_server.simulator.report.make import percentile
+from vonage_audio_connector_server.simulator.report.picture import picture_of
 
 from .recorded import Call, eventful, speech
 
@@ -242,3 +245,31 @@ def test_percentiles() -> None:
     assert percentile([1.0, 2.0], 50) == 1.5
     assert percentile([1.0, 2.0, 3.0], 50) == 2.0
     assert percentile([float(value) for value in range(1, 101)], 95) == 95.0
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_whatever_a_recording_holds_it_has_a_report(seed: int) -> None:
+    drawn = random.Random(seed)
+    recording = Recording({"seen_by": drawn.choice(["router", "server"]), "rate_hz": 16_000})
+    texts = [b'{"action":"clear"}', b'{"event":"websocket:cleared"}', b'{"content-type":"audio/l16;rate=16000"}', b"?"]
+    for _ in range(drawn.randrange(60)):
+        at_s = drawn.random() * 3 + drawn.choice([0, 0, 7])
+        kind = drawn.choice(
+            [Kind.AUDIO_TO_SERVER, Kind.AUDIO_FROM_SERVER] * 4 + [Kind.TEXT_TO_SERVER, Kind.TEXT_FROM_SERVER]
+        )
+        size = drawn.choice([640] * 9 + [0, 1, 333, 1000])
+        audio = drawn.choice([SPEECH[640 * 20 : 640 * 20 + size], bytes(size)])
+        is_audio = kind in (Kind.AUDIO_TO_SERVER, Kind.AUDIO_FROM_SERVER)
+        recording.add(at_s, kind, audio if is_audio else drawn.choice(texts))
+    for name in drawn.sample(["said", "gap", "fault", "muted", "closed", "log", "step"], drawn.randrange(4)):
+        at_s = drawn.random() * 3
+        recording.note(
+            at_s, name, until_s=at_s + 1, since_s=at_s, active=True, for_s=1, interrupts=drawn.random() < 0.5
+        )
+
+    report = report_of(recording)
+
+    assert report.sentence[0].isupper() or report.sentence[0].isdigit()
+    assert report.sentence.endswith(".")
+    json.dumps(report.to_dict(), allow_nan=False)
+    json.dumps(picture_of(Timeline.of(recording), 100), allow_nan=False)

@@ -84,7 +84,7 @@ def holes_of(
             range(after.start, after.start + side_ticks)
         )
         longest_ms = (GAP_IN_SPEECH_S if in_speech else GAP_S) * 1000
-        hole = Hole(begin_s + start * frame_s, ticks * frame_ms, before.cleared)
+        hole = Hole(round(begin_s + start * frame_s, 6), ticks * frame_ms, before.cleared)
         is_turn = any(hole.at_s < ended_s <= hole.until_s for ended_s in said_until_s)
         is_gap = not before.cleared and not is_turn and hole.ms <= longest_ms
         (gaps if is_gap else pauses).append(hole)

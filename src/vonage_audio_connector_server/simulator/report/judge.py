@@ -167,6 +167,8 @@ def _deeds(report: SimulationReport) -> Iterator[str]:
     answered = sum(answer.after_s is not None for answer in report.answers)
     if report.greeting_s is not None:
         yield f"It greeted after {report.greeting_s:.2f} s" if said else f"It spoke after {report.greeting_s:.2f} s"
+    elif not said:
+        yield f"{report.heard_s:.1f} s of audio were heard"
     subject = "" if report.greeting_s is not None else "It "
     if answered:
         assert report.answer_p50_s is not None
