@@ -13,7 +13,6 @@ from .call.actions import Action, act
 from .call.call import Call
 from .call.handlers import Handlers, check_handler
 from .call.questions import format_known, written
-from .call.waits import CHANGED, Question
 from .close_codes import NORMAL, check_close
 from .connection_data import AudioConnectorConnectionData
 from .core.events import Event
@@ -24,6 +23,7 @@ from .results import CloseReport, ConnectionStats
 from .signatures import takes
 from .speaker import Speaker, nothing
 from .steps import Handler, name_of
+from .waits import CHANGED, Question
 
 
 class _HandlerAttribute:

@@ -10,9 +10,9 @@ from .call.actions import act
 from .call.call import Call
 from .call.dispatcher import TAKEN
 from .call.inbox import Form, Item, formed
-from .call.waits import CHANGED, Question
 from .core.events import Audio, Event
 from .errors import AudioConnectorConfigError
+from .waits import CHANGED, Question
 
 T = TypeVar("T")
 

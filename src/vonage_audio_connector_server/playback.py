@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from .call.actions import Action, act, refused
 from .call.call import Call
 from .call.questions import played, result_of
-from .call.waits import Question
 from .core.frame_format import named_format
 from .core.framer import FILE_BYTES, as_pcm
 from .core.ledger import Mark
@@ -17,6 +16,7 @@ from .errors import AudioConnectorError
 from .formats import FRAME_MS
 from .link.base import TURN_S
 from .results import PlaybackResult
+from .waits import Question
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import anyio
@@ -31,10 +32,24 @@ def on_trio() -> bool:
 def call_clock() -> Callable[[], float]:
     """The monotonic clock of the running event loop.
 
-    On trio it is trio's own, which tests replace. On asyncio it is `time.monotonic`: `anyio.current_time` costs 2 µs
-    a call, and on uvloop it stands still while the loop doesn't turn.
+    Where tests have given it a clock of their own, that one. Else on asyncio it is `time.monotonic`:
+    `anyio.current_time` costs 2 µs a call, and on uvloop it stands still while the loop doesn't turn.
     """
-    return anyio.current_time if on_trio() else time.monotonic
+    virtual = virtual_clock()
+    if virtual is not None:
+        return virtual.current_time  # type: ignore[no-any-return]
+    return loop_time() if on_trio() else time.monotonic
+
+
+def virtual_clock() -> Any:
+    """The `VirtualClock` of the running event loop (see `testing.clock`); None as a rule: then time is real."""
+    if on_trio():
+        from trio.lowlevel import current_clock
+
+        clock: object = current_clock()
+    else:
+        clock = getattr(asyncio.get_running_loop(), "virtual_clock", None)
+    return clock if hasattr(clock, "call_at") else None
 
 
 def native_loop() -> Any:
@@ -84,6 +99,20 @@ async def let_others_run() -> None:
         await checkpoint()
 
 
+@contextmanager
+def single_error() -> Iterator[None]:
+    """Let what a task group raises pass as it was raised, where it is one error alone."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if error is group:
+            raise
+        raise error from error.__cause__
+
+
 def running_task() -> tuple[Any, asyncio.Task[Any] | None]:
     """Asyncio's loop and the task that runs, or None where a callback does; on trio (None, None)."""
     if on_trio():
@@ -95,19 +124,22 @@ def running_task() -> tuple[Any, asyncio.Task[Any] | None]:
 class TrioWaiter:
     """A waiter on trio, where a task can only be woken."""
 
-    __slots__ = ("_event", "is_woken")
+    __slots__ = ("_current_task", "_reschedule", "_task", "_wait", "is_woken")
 
     item: object = None  # nothing is ever brought
 
     def __init__(self) -> None:
-        self._event: anyio.Event | None = None
+        from trio.lowlevel import current_task, reschedule, wait_task_rescheduled
+
+        self._current_task, self._reschedule, self._wait = current_task, reschedule, wait_task_rescheduled
+        self._task: Any = None  # that waits
         self.is_woken = False
 
     def __await__(self) -> Generator[Any, Any, None]:
         """See `AsyncioWaiter`."""
         if not self.is_woken:
-            self._event = anyio.Event()
-            yield from self._event.wait().__await__()
+            self._task = self._current_task()
+            yield from self._wait(self._give_up).__await__()
 
     def take(self) -> object:
         """See `AsyncioWaiter`."""
@@ -117,8 +149,16 @@ class TrioWaiter:
     def wake(self, item: object = WOKEN) -> None:
         """See `AsyncioWaiter`."""
         self.is_woken = True
-        if self._event is not None:
-            self._event.set()
+        if self._task is not None:
+            task, self._task = self._task, None
+            self._reschedule(task)
+
+    def _give_up(self, raise_cancel: object) -> Any:
+        """The task that waits is cancelled."""
+        from trio.lowlevel import Abort
+
+        self._task = None
+        return Abort.SUCCEEDED
 
 
 def make_waiter() -> Any:
@@ -213,15 +253,54 @@ class TrioTimer:
                 self._function(due_s)
 
 
+class VirtualTimer:
+    """A timer of a virtual clock on trio: that calls plain functions by itself, and no task has to wait."""
+
+    __slots__ = ("_clock", "_due_s", "_function", "_handle")
+
+    def __init__(self, function: Callable[[float], None], clock: Any) -> None:
+        self._clock = clock
+        self._due_s = math.inf
+        self._function = function
+        self._handle: Any = None
+
+    def at(self, due_s: float, now_s: float) -> None:
+        """See `Timer`."""
+        if due_s < self._due_s:
+            self.stop()
+            self._due_s = due_s
+            self._handle = self._clock.call_at(max(due_s, now_s + TICK_S), self._fire)
+
+    def stop(self) -> None:
+        """See `Timer`."""
+        if self._handle is not None:
+            self._handle.cancel()
+            self._handle = None
+
+    def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """See `Timer`."""
+
+    def _fire(self) -> None:
+        due_s, self._due_s, self._handle = self._due_s, math.inf, None
+        self._function(due_s)
+
+
 def _nothing(due_s: float) -> None:
     """Stands for the function of a timer that was stopped."""
 
 
 def make_timer(function: Callable[[float], None]) -> Timer:
     """A timer of the running event loop."""
-    return TrioTimer(function) if on_trio() else AsyncioTimer(function)
+    if not on_trio():
+        return AsyncioTimer(function)
+    clock = virtual_clock()
+    return TrioTimer(function) if clock is None else VirtualTimer(function, clock)
 
 
 def loop_time() -> Callable[[], float]:
     """The clock in which `CancelScope.deadline` counts; other than anyio's own, it can be asked in any callback."""
-    return anyio.current_time if on_trio() else asyncio.get_running_loop().time
+    if not on_trio():
+        return asyncio.get_running_loop().time
+    from trio import current_time
+
+    return current_time

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 
 from .call.actions import Action, act
 from .call.questions import has_room, heard, written
-from .call.waits import Question
 from .config import check_lead_s, check_rewind_s
 from .core.pacer import MAX_LEAD_S, MIN_LEAD_S
 from .core.wire import encode_packet, notify_command
 from .errors import AudioConnectorClosedError
 from .playback import Player
 from .results import FlushResult
+from .waits import Question
 
 T = TypeVar("T")
 

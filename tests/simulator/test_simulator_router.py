@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.simulator.router import Router, Run
+from vonage_audio_connector_server.simulator.rules import LENIENT
 
 FORMAT = AudioFormat(8_000)
 SILENCE = bytes(320)
@@ -137,7 +140,7 @@ def test_a_full_buffer_drops_the_new_frame() -> None:
 
 
 def test_size_of_the_buffer_can_be_set() -> None:
-    peer = Router(FORMAT, 100.0, buffer_frames=2)
+    peer = Router(FORMAT, 100.0, rules=replace(LENIENT, buffer_frames=2))
     for number in (1, 2, 3):
         peer.receive_bytes(tone(number), EARLY_S)
     assert (peer.overflowed, peer.buffered_s) == (1, 0.04)
@@ -158,7 +161,7 @@ def test_furthest_ahead_is_the_longest_wait_of_a_frame_for_its_turn() -> None:
 
 
 def test_a_dropped_frame_is_not_ahead() -> None:
-    peer = Router(FORMAT, 100.0, buffer_frames=1)
+    peer = Router(FORMAT, 100.0, rules=replace(LENIENT, buffer_frames=1))
     peer.receive_bytes(tone(1), 100.01)
     peer.receive_bytes(tone(2), 100.01)
     assert peer.furthest_ahead_s == pytest.approx(0.01)
@@ -255,7 +258,7 @@ def test_clear_drops_the_marks_of_what_was_never_played() -> None:
 
 
 def test_an_overflowed_frame_does_not_hold_back_a_mark() -> None:
-    peer = Router(FORMAT, 100.0, buffer_frames=1)
+    peer = Router(FORMAT, 100.0, rules=replace(LENIENT, buffer_frames=1))
     peer.receive_bytes(tone(1), EARLY_S)
     peer.receive_bytes(tone(2), EARLY_S)
     peer.receive_text(mark("end"), EARLY_S)

@@ -15,9 +15,9 @@ import anyio
 
 from ..errors import AudioConnectorClosedError, AudioConnectorError
 from ..runtime import has_loop, poster
+from ..waits import Question
 from .call import Call
 from .threads import Start
-from .waits import Question
 
 T = TypeVar("T")
 

@@ -24,7 +24,7 @@ from ..errors import AudioConnectorClosedError
 from ..formats import AudioFormat
 from ..link.base import TURN_S, Link, turn_of
 from ..results import ClosedBy, CloseReport, ConnectionStats
-from ..runtime import call_clock, loop_time, native_loop
+from ..runtime import call_clock, loop_time, native_loop, virtual_clock
 from ..steps import Handler
 from ..watchdog import Watchdog, was_blocked, watch
 from .dispatcher import Dispatcher
@@ -82,7 +82,8 @@ class Call:
         )
         self.out = self.session.out
         self.turn = turn_of(native_loop(), self.started_s)
-        self._watchdog: Watchdog | None = watch() if config.watchdog else None
+        watches = config.watchdog and virtual_clock() is None
+        self._watchdog: Watchdog | None = watch() if watches else None
         blocked = partial(was_blocked, self._watchdog, self._offset_s)
         self.output = Output(self.session, link.sink, self.clock, self.turn, blocked)
         self.waits = self.output.waits

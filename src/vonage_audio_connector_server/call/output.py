@@ -16,7 +16,7 @@ from ..core.session import Session
 from ..link.base import TURN_S, LoopTurn, Sink
 from ..results import FlushResult
 from ..runtime import TICK_S, let_others_run, make_timer
-from .waits import CHANGED, Waits
+from ..waits import CHANGED, Waits
 
 LATE_S = 0.02
 """A timer that is later than one frame is counted; the lead makes up for it."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from ..core.ledger import Mark
 from ..results import PlaybackResult
 from ..runtime import TICK_S
+from ..waits import CHANGED, Question
 from .call import Call
-from .waits import CHANGED, Question
 
 CONFIRM_S = 1.0
 """How much longer than the clock says a playback waits for the router's acknowledgement, which may never come."""

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ..errors import AudioConnectorClosedError
 from ..runtime import poster
-from .waits import Question, Waits
+from ..waits import Question, Waits
 
 T = TypeVar("T")
 

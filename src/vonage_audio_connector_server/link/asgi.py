@@ -190,14 +190,18 @@ class ASGILink:
             outbox, json_audio = self._unsent
             if rest is not WOKEN:
                 await self._see_through(rest)
-            while outbox and self._receiver is not None:
-                await self._see_through(self._send(_message(outbox.pop(0), json_audio)))
+            if outbox and self._receiver is not None:
+                await self._see_through(self._send_all(outbox, json_audio))
             if self._closing is not None and self._receiver is not None:
                 code, reason, by = self._closing
                 if not self._is_close_begun:
                     await self._see_through(self._send(_close_message(code, reason)))
                 self._end(code, reason, by)
             self._free()
+
+    async def _send_all(self, outbox: Outbox, json_audio: JSONTransport | None) -> None:
+        while outbox and self._receiver is not None:
+            await self._send(_message(outbox.pop(0), json_audio))
 
     def _free(self) -> None:
         """Something can be sent again."""

@@ -49,7 +49,9 @@ class Entry(NamedTuple):
 
 
 def note(at_s: float, name: str, /, **values: Any) -> Entry:
-    """An entry that is no message. The names, and what they carry:
+    """An entry that is no message.
+
+    The names, and what they carry:
 
     - `said`: the caller spoke. `until_s`, `name` (of the recording, or empty), `interrupts` (bool).
     - `muted`: the caller sends no speech, or speaks again. `active` (bool).

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+SAME = 0.9
+"""From this similarity on it is the same speech; something else is below 0.3."""
+
 _SILENT = 1e-6
 """Windows with less than this share of the loudest one's energy are silence: dividing by it would tell nothing."""
 
@@ -31,6 +34,19 @@ def require_numpy() -> None:
         import numpy  # noqa: F401 (only to see whether it is there)
     except ImportError as exc:
         raise MissingExtraError("comparing recordings", "cli") from exc
+
+
+def assert_same(a: bytes, b: bytes, at_least: float = SAME) -> None:
+    """Assert that the shorter of two recordings stands in the other one, at any volume.
+
+    Raises:
+        AssertionError: it says how similar they are.
+        MissingExtraError: numpy is not installed.
+    """
+    shorter, longer = sorted((a, b), key=len)
+    found = similarity(shorter, longer)
+    if found < at_least:
+        raise AssertionError(f"it is not the same speech: the similarity is {found:.2f}, {at_least:g} is wanted")
 
 
 def similarity(sought: bytes, heard: bytes) -> float:

@@ -38,7 +38,14 @@ def explain(exc: Exception, url: str) -> str:
     parts = urlsplit(url)
     place, is_tls = parts.netloc.rpartition("@")[2], parts.scheme == "wss"
     if isinstance(exc, InvalidStatus):
-        return _refused(exc.response.status_code, is_tls=is_tls)
+        location = exc.response.headers.get("Location")
+        if location is not None and 300 <= exc.response.status_code < 400:
+            where = urlsplit(location)._replace(query="", fragment="").geturl()
+            return (
+                f"the server sends the caller elsewhere (HTTP {exc.response.status_code}), to {where}: the router is "
+                "not known to follow: give it that address"
+            )
+        return refused(exc.response.status_code, is_tls=is_tls)
     if isinstance(exc, ssl.SSLCertVerificationError):
         return f"no connection: {_distrusted(exc, parts.hostname or place)}"
     if isinstance(exc, ssl.SSLError) or (is_tls and isinstance(exc, ConnectionResetError)):
@@ -58,7 +65,8 @@ def explain(exc: Exception, url: str) -> str:
     return f"no WebSocket connection: {exc}"
 
 
-def _refused(status: int, *, is_tls: bool) -> str:
+def refused(status: int, *, is_tls: bool) -> str:
+    """Say why the server answered with this status, and not with a WebSocket."""
     if 200 <= status < 300:
         return (
             f"no WebSocket connection: an ordinary web page answered (HTTP {status}): either host, port or path is "

@@ -1,0 +1,250 @@
+"""A call of an ASGI application in this process, without a socket: on asyncio and trio, in real or virtual time."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import anyio
+import anyio.abc
+
+from ..runtime import make_waiter
+from ..waiter import WOKEN
+from .carrier import CONNECT_S, DialError, Lost, Receiver
+from .failures import refused
+
+Message = MutableMapping[str, Any]
+Application = Callable[[Any, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+
+NORMAL, GOING_AWAY, NO_STATUS, ABNORMAL, INTERNAL_ERROR = 1000, 1001, 1005, 1006, 1011
+NORMAL_CODES = (NORMAL, GOING_AWAY, NO_STATUS)
+
+
+class AppCarrier:
+    """One WebSocket connection of an ASGI application.
+
+    Args:
+        app: the application.
+        path: what is asked for, with its query.
+        headers: of the upgrade request.
+        state: of the application's lifespan.
+
+    Attributes:
+        error: what the application raised.
+    """
+
+    def __init__(
+        self, app: Application, path: str, headers: Sequence[tuple[str, str]], state: dict[str, Any] | None = None
+    ) -> None:
+        self._app = app
+        self._scope = _scope(path, headers, {} if state is None else state)
+        self._inbox: deque[Message] = deque([{"type": "websocket.connect"}])
+        self._waiter: Any = make_waiter()
+        self._receiver: Receiver | None = None
+        self._early: list[bytes | str] = []  # that came before there was a receiver
+        self._answered = anyio.Event()
+        self._status = 403  # of a refusal
+        self._is_open = False
+        self._lost: Lost | None = None
+        self.error: Exception | None = None
+
+    async def connect(self, tasks: anyio.abc.TaskGroup) -> None:
+        """See `Carrier`."""
+        tasks.start_soon(self._run)
+        with anyio.move_on_after(CONNECT_S):
+            await self._answered.wait()
+        if self._is_open:
+            return
+        self._end(Lost(None))
+        if self.error is not None:
+            raise DialError(f"the application failed before it accepted the connection: {self.error!r}") from self.error
+        if self._answered.is_set():
+            raise DialError(refused(self._status, is_tls=False))
+        raise DialError(f"the server did not accept the connection within {CONNECT_S:g} s")
+
+    def start(self, receiver: Receiver) -> None:
+        """See `Carrier`."""
+        self._receiver = receiver
+        for message in self._early:
+            receiver.message_received(message)
+        if self._lost is not None:
+            receiver.lost(self._lost)
+
+    def write(self, messages: Sequence[bytes | str]) -> None:
+        """See `Carrier`."""
+        if self._lost is not None:
+            return
+        for message in messages:
+            kind = "bytes" if isinstance(message, bytes) else "text"
+            self._inbox.append({"type": "websocket.receive", kind: message})
+        self._go_on()
+
+    def close(self, code: int, reason: str) -> None:
+        """See `Carrier`."""
+        self._hang_up(code, reason, Lost(code, reason, "simulator"))
+
+    def abort(self, reason: str) -> None:
+        """See `Carrier`."""
+        self._inbox.clear()  # what is on the way is lost with the connection
+        self._hang_up(ABNORMAL, "", Lost(ABNORMAL, reason, "simulator", kind="lost"))
+
+    def _go_on(self) -> None:
+        """Let the application read: here and now where it waits for it, on asyncio, as over our own server."""
+        waiter = self._waiter
+        if getattr(waiter, "wakeup", None) is None:
+            waiter.wake()
+        else:
+            waiter.resume(WOKEN)
+
+    def _hang_up(self, code: int, reason: str, lost: Lost) -> None:
+        if self._lost is None:
+            self._inbox.append({"type": "websocket.disconnect", "code": code, "reason": reason})
+            self._waiter.wake()
+            self._end(lost)
+
+    async def _run(self) -> None:
+        try:
+            await self._app(self._scope, self._receive, self._send)
+        except Exception as exc:  # noqa: BLE001 (whatever the application raises; who opened the call raises it again)
+            self.error = exc
+        finally:
+            self._answered.set()
+            if self.error is not None:
+                self._end(Lost(INTERNAL_ERROR, "", "server", f"the application failed: {self.error!r}"))
+            self._end(Lost(ABNORMAL, "", None, "the application ended without closing the connection", "lost"))
+
+    async def _receive(self) -> Message:
+        while not self._inbox:
+            await self._waiter
+            self._waiter.take()
+        return self._inbox.popleft()
+
+    async def _send(self, message: Message) -> None:
+        kind = message["type"]
+        if kind == "websocket.accept":
+            self._is_open = True
+            self._answered.set()
+        elif kind == "websocket.http.response.start":
+            self._status = message["status"]
+        elif kind == "websocket.http.response.body":
+            if not message.get("more_body"):
+                self._answered.set()
+        elif self._lost is not None:
+            if kind != "websocket.close":
+                raise OSError("the connection is closed")
+        elif kind == "websocket.close":
+            self._closed(message.get("code") or NORMAL, message.get("reason") or "")
+        else:
+            data = message.get("bytes")
+            content: bytes | str = message["text"] if data is None else data
+            if self._receiver is None:
+                self._early.append(content)
+            else:
+                self._receiver.message_received(content)
+
+    def _closed(self, code: int, reason: str) -> None:
+        if not self._is_open:
+            self._answered.set()
+            return
+        self._inbox.append({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self._waiter.wake()
+        self._end(Lost(code, reason, "server", close_error(code, reason)))
+
+    def _end(self, lost: Lost) -> None:
+        if self._lost is None:
+            self._lost = lost
+            if self._receiver is not None:
+                self._receiver.lost(lost)
+
+
+def close_error(code: int, reason: str) -> str | None:
+    """What a close by the server says of what was wrong; None for the usual ones."""
+    if code in NORMAL_CODES:
+        return None
+    return f"the server closed the connection with {code}{f' ({reason})' if reason else ''}"
+
+
+class Lifespan:
+    """The lifespan of an ASGI application, around its calls.
+
+    Attributes:
+        state: what it has put there for its connections.
+    """
+
+    def __init__(self, app: Application) -> None:
+        self.state: dict[str, Any] = {}
+        self._app = app
+        self._to_app: deque[Message] = deque()
+        self._waiter: Any = None
+        self._told: dict[str, anyio.Event] = {}
+        self._failed: str | None = None
+        self._is_supported = True
+
+    async def start(self, tasks: anyio.abc.TaskGroup) -> None:
+        """Let it start up, as far as the application knows of it.
+
+        Raises:
+            DialError: it failed.
+        """
+        self._waiter = make_waiter()
+        tasks.start_soon(self._run)
+        await self._ask("startup")
+
+    async def stop(self) -> None:
+        """Let it shut down."""
+        if self._is_supported:
+            await self._ask("shutdown")
+
+    async def _ask(self, what: str) -> None:
+        told = self._told[what] = anyio.Event()
+        self._to_app.append({"type": f"lifespan.{what}"})
+        self._waiter.wake()
+        await told.wait()
+        if self._failed is not None:
+            raise DialError(f"the application's {what} failed: {self._failed}")
+
+    async def _run(self) -> None:
+        scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}
+        with suppress(BaseExceptionGroup):
+            try:
+                await self._app(scope, self._receive, self._send)
+            except Exception:  # noqa: BLE001 (an application that knows no lifespan raises whatever it likes)
+                self._is_supported = False
+        for told in self._told.values():
+            told.set()
+
+    async def _receive(self) -> Message:
+        while not self._to_app:
+            await self._waiter
+            self._waiter.take()
+        return self._to_app.popleft()
+
+    async def _send(self, message: Message) -> None:
+        what, _, outcome = message["type"].removeprefix("lifespan.").partition(".")
+        if outcome == "failed":
+            self._failed = message.get("message") or "it says no more"
+        self._told[what].set()
+
+
+def _scope(path: str, headers: Sequence[tuple[str, str]], state: dict[str, Any]) -> dict[str, Any]:
+    parts = urlsplit(path)
+    everything = [("host", "testserver"), ("user-agent", "vonage-audio-connector-simulator"), *headers]
+    return {
+        "type": "websocket",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "1.1",
+        "scheme": "ws",
+        "server": ("testserver", 80),
+        "client": ("127.0.0.1", 50_000),
+        "path": unquote(parts.path or "/"),
+        "raw_path": (parts.path or "/").encode(),
+        "root_path": "",
+        "query_string": parts.query.encode(),
+        "headers": [(name.lower().encode(), value.encode()) for name, value in everything],
+        "subprotocols": [],
+        "state": state.copy(),
+        "extensions": {"websocket.http.response": {}},
+    }

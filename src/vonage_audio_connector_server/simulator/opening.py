@@ -1,0 +1,148 @@
+"""Opening a simulated call, to an address or to an application in this process, and ending it."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar
+
+import anyio
+import anyio.abc
+
+from ..runtime import call_clock, single_error
+from .app_carrier import AppCarrier, Lifespan
+from .call import SimulatedCall
+from .carrier import CLOSE_S, Carrier
+from .network import Faults, disturbed
+from .setup import Setup
+from .socket_carrier import SocketCarrier, check_url
+
+C = TypeVar("C", bound=SimulatedCall)
+
+APP_END_S = 20.0
+"""How long an application may go on after the end of its call: ours gives user code 5 s, and `on_disconnect` more."""
+
+
+@asynccontextmanager
+async def dial(
+    url: str,
+    setup: Setup | None = None,
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    faults: Faults | None = None,
+    make_call: type[C],
+) -> AsyncIterator[C]:
+    """Call a server over a real socket; leaving the block hangs up.
+
+    Args:
+        url: `ws://` or `wss://`; the connection is direct, whatever proxy the environment names.
+        setup: the settings of the call.
+        ssl_context: for `wss://`; None: the system's certificates.
+        faults: how the network is disturbed.
+        make_call: the class of what is yielded.
+
+    Raises:
+        AudioConnectorConfigError: the url, or a header, can't be used.
+        DialError: nobody was there, or the connection was refused.
+    """
+    setup = setup or Setup()
+    uri = check_url(url, ssl_context)
+    async with AsyncExitStack() as stack:
+        through, told = None, _Told()
+        if faults is not None:
+            relay = await stack.enter_async_context(disturbed(uri.host, uri.port, faults, on_fault=told))
+            through = ("127.0.0.1", relay.port)
+        carrier = SocketCarrier(url, setup.request_headers(), ssl_context, through)
+        stack.enter_context(single_error())
+        async with anyio.create_task_group() as tasks:
+            async with _held(carrier, setup, tasks, make_call) as call:
+                told.tell(call)
+                yield call
+            tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def call_app(
+    app: Any,
+    path: str = "/",
+    setup: Setup | None = None,
+    *,
+    lifespan: bool = True,
+    make_call: type[C],
+) -> AsyncIterator[C]:
+    """Call an ASGI application in this process; leaving the block hangs up, and waits for the application's end.
+
+    Args:
+        app: the application.
+        path: what is asked for, with its query.
+        setup: the settings of the call.
+        lifespan: run its start-up and shutdown around the call.
+        make_call: the class of what is yielded.
+
+    Raises:
+        DialError: it refused the connection, or failed.
+        Exception: what the application raised during the call.
+    """
+    setup = setup or Setup()
+    with single_error():
+        async with anyio.create_task_group() as tasks:
+            cycle = Lifespan(app) if lifespan else None
+            if cycle is not None:
+                await cycle.start(tasks)
+            carrier = AppCarrier(app, path, setup.request_headers(), None if cycle is None else cycle.state)
+            async with anyio.create_task_group() as serving:
+                async with _held(carrier, setup, serving, make_call) as call:
+                    yield call
+                serving.cancel_scope.deadline = anyio.current_time() + APP_END_S
+            if cycle is not None:
+                await cycle.stop()
+            tasks.cancel_scope.cancel()
+    if carrier.error is not None:
+        raise carrier.error
+
+
+@asynccontextmanager
+async def _held(carrier: Carrier, setup: Setup, tasks: anyio.abc.TaskGroup, make_call: type[C]) -> AsyncIterator[C]:
+    try:
+        await carrier.connect(tasks)
+    except BaseException:
+        tasks.cancel_scope.cancel()
+        raise
+    clock = call_clock()
+    call = make_call(carrier, setup.make_twin(clock()), clock)
+    call.start(tasks)
+    try:
+        yield call
+    finally:
+        with anyio.CancelScope(shield=True):
+            call.hang_up()
+            if await call.wait_ended(CLOSE_S) is None:
+                carrier.abort(f"the server did not answer the close within {CLOSE_S:g} s")
+                await call.wait_ended(CLOSE_S)
+    if call.error is not None:
+        raise call.error
+
+
+class _Told:
+    """Notes of the faults, which may begin before there is a call."""
+
+    def __init__(self) -> None:
+        self._early: list[tuple[str, float | None]] = []
+        self._tell: Callable[[str, float | None], None] | None = None
+
+    def __call__(self, name: str, for_s: float | None = None) -> None:
+        if self._tell is None:
+            self._early.append((name, for_s))
+        else:
+            self._tell(name, for_s)
+
+    def tell(self, call: SimulatedCall) -> None:
+        """Write them into the recording of this call."""
+
+        def tell(name: str, for_s: float | None) -> None:
+            call.twin.recording.note(call.now_s, "fault", fault=name, for_s=for_s)
+
+        self._tell = tell
+        for name, for_s in self._early:
+            tell(name, for_s)

@@ -1,0 +1,78 @@
+"""A call in a test: that of the simulator, with what a test wants to know and to assert."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..core.wire import load_object
+from ..recording import Kind
+from ..simulator.call import LIMIT_S, Saying, SimulatedCall
+from ..simulator.report.hole import holes_of
+from ..simulator.report.turns import Turns, Utterance
+from .kept import keep
+
+
+@dataclass(frozen=True, slots=True)
+class ServerText:
+    """A text that the program sent.
+
+    Attributes:
+        at_s: when it came, in seconds since the accept.
+        text: as it came.
+        data: the JSON object in it; None where there is none.
+    """
+
+    at_s: float
+    text: str
+    data: dict[str, Any] | None
+
+
+class TestCall(SimulatedCall):
+    """A call that a test holds; see `SimulatedCall` for what the caller does and waits for."""
+
+    __test__ = False  # pytest: no test
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        keep(self)
+
+    @property
+    def events(self) -> list[ServerText]:
+        """The texts that the program has sent, clear commands and notify included, in their order."""
+        return [
+            ServerText(entry.at_s, entry.text, load_object(entry.text))
+            for entry in self.twin.recording.entries
+            if entry.kind is Kind.TEXT_FROM_SERVER
+        ]
+
+    def assert_no_gap(self, over_ms: float = 20) -> None:
+        """Assert that there is no hole longer than this inside of what was heard; none that was asked for counts.
+
+        Raises:
+            AssertionError: it says where they are.
+        """
+        loud = {tick for start, end in self.twin.loud for tick in range(start, end)}
+        gaps = [gap for gap in holes_of(self.twin.router, loud)[0] if gap.ms > over_ms]
+        shown = ", ".join(f"{gap.ms} ms at {gap.at_s:.2f} s" for gap in gaps)
+        assert not gaps, f"{len(gaps)} gaps are longer than {over_ms:g} ms: {shown}"
+
+    def assert_silent_within(self, ms: float, of: Saying) -> None:
+        """Assert that the program fell silent so soon after the caller began to say something.
+
+        Raises:
+            AssertionError: it says how long it went on.
+        """
+        start_s, frame_s = of.start_s, self.twin.audio_format.frame_s
+        assert start_s is not None, "the caller has not begun to say it: await it first"
+        since = start_s - LIMIT_S  # nothing that is interrupted is longer
+        near = [run for run in self.twin.loud if run[1] * frame_s >= since]
+        loud_s = [tick * frame_s for start, end in near for tick in range(start, end)]
+        said = Utterance(start_s, start_s + of.said.speech_s, interrupts=True)
+        (interruption,) = Turns([said], loud_s, self._clears_s(), frame_s).interruptions
+        silent_s = interruption.silent_after_s or 0.0
+        assert silent_s * 1000 <= ms, f"the program was heard for {silent_s * 1000:.0f} ms more, {ms:g} are allowed"
+
+    def _clears_s(self) -> list[float]:
+        is_clear = self.twin.rules.is_clear
+        return [event.at_s for event in self.events if is_clear(event.data)]

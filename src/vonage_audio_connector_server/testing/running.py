@@ -1,0 +1,60 @@
+"""Running a test on a virtual clock, on asyncio and on trio."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, TypeVar
+
+import anyio
+
+from ..errors import MissingExtraError
+from .clock import VirtualClock, VirtualClockLoop
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+Backend = Literal["asyncio", "trio"]
+
+VIRTUAL_ASYNCIO: tuple[str, dict[str, Any]] = ("asyncio", {"loop_factory": VirtualClockLoop})
+"""What anyio's pytest plugin takes as an `anyio_backend`."""
+
+
+class _NewClock(VirtualClock):
+    """A clock that is as new in each run: a backend's options are made once, and used by several tests."""
+
+    def start_clock(self) -> None:
+        """See `VirtualClock`."""
+        self.__init__()  # type: ignore[misc]  # on purpose
+
+
+VIRTUAL_TRIO: tuple[str, dict[str, Any]] = ("trio", {"clock": _NewClock()})
+"""The same on trio."""
+
+_BACKENDS = {"asyncio": VIRTUAL_ASYNCIO, "trio": VIRTUAL_TRIO}
+
+
+def on_virtual_clock(test: F | None = None, *, backends: tuple[Backend, ...] = ("asyncio", "trio")) -> Any:
+    """Mark a coroutine test function: it runs on a virtual clock, on asyncio and on trio.
+
+    It is run by the pytest plugin that anyio brings, fixtures that are coroutines included.
+
+    Args:
+        test: the test; with `@on_virtual_clock(backends=("asyncio",))` it is given later.
+        backends: where to run it.
+    """
+    try:
+        import pytest
+    except ImportError as exc:
+        raise MissingExtraError("marking a test", "testing") from exc
+
+    def mark(test: F) -> F:
+        params = [pytest.param(_BACKENDS[name], id=name) for name in backends]
+        marked: F = pytest.mark.anyio(pytest.mark.parametrize("anyio_backend", params)(test))
+        return marked
+
+    return mark if test is None else mark(test)
+
+
+def run(function: Callable[..., Awaitable[T]], *args: object, backend: Backend = "asyncio") -> T:
+    """Run a coroutine function on a virtual clock, for tests that are no coroutines; returns what it returns."""
+    name, options = _BACKENDS[backend]
+    return anyio.run(function, *args, backend=name, backend_options=options)
