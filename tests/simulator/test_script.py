@@ -170,6 +170,8 @@ def test_recordings_are_read_at_the_rate_of_the_call(folder: Path) -> None:
         ("headers: {a: {b: c}}\nsteps: [hear]", "line 1: the header a must be a text"),
         ("steps: " + "[" * 5_000, "is no YAML|line 1"),
         ("steps: [\0]", "is no YAML"),
+        (r'steps: ["\UFFFFFFFF"]', "is no YAML"),
+        ("steps: [hear]\n---\nsteps: [hear]", "line 2: but found another document"),
     ],
 )
 def test_what_is_wrong_with_a_script_is_told_with_its_line(text: str, told: str) -> None:
@@ -203,6 +205,7 @@ def test_what_is_wrong_with_a_script_is_told_with_its_line(text: str, told: str)
         ("press: {duration: 1 s}", "press must say which key"),
         ("send: 2026-01-01", "send must be a text, or what JSON can express"),
         ("send: .nan", "send must be a text, or what JSON can express"),
+        ("send: !!timestamp soon", "send must be a text, or what JSON can express"),
         ("send: &a [*a]", "send must be a text, or what JSON can express"),
         ("network: {lag: 1 s}", "network has no 'lag'; it has stall, delay, jitter, drop, half-open, slow"),
         ("network: {}", "network must say what"),

@@ -41,7 +41,7 @@ class Nodes:
         except yaml.MarkedYAMLError as exc:
             line = exc.problem_mark.line + 1 if exc.problem_mark is not None else 1
             raise AudioConnectorConfigError(f"{self._name}, line {line}: {exc.problem}") from exc
-        except (yaml.YAMLError, RecursionError) as exc:
+        except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as exc:  # it checks no \\U escapes
             raise AudioConnectorConfigError(
                 f"{self._name} is no YAML: {str(exc) or 'it is nested too deeply'}"
             ) from exc
@@ -114,7 +114,7 @@ class Nodes:
         try:
             value: Any = yaml.constructor.SafeConstructor().construct_document(node)
             return value if isinstance(value, str) else json.dumps(value, allow_nan=False)
-        except (yaml.YAMLError, TypeError, ValueError, RecursionError) as exc:
+        except Exception as exc:  # PyYAML raises what happens to it: of a wrong !!timestamp an AttributeError
             raise self.error(node, f"{what} must be a text, or what JSON can express: {exc}") from exc
 
 
