@@ -15,7 +15,7 @@ from .admission.gate import FORBIDDEN, AudioConnectorRefusedError, Refusal, ask,
 from .admission.shared_secret import SharedSecret
 from .admission.tokens import OneTimeTokens
 from .block import Block
-from .call.recorded import make_call
+from .call.recorded import RECORDER, make_call
 from .calls import CALLS, SERVERS, Calls
 from .client import Client
 from .close_codes import ABNORMAL, SERVICE_RESTART
@@ -281,7 +281,8 @@ class AudioConnector:
         except (OSError, WebSocketDisconnect):
             return None
         link: Link = ASGILink(receive, send) if own is None else own
-        return Client(make_call(link, self.config, info.id, place_of(info)), info, scope, identity)
+        one = make_call(link, self.config, info.id, place_of(info), _extension(scope, RECORDER))
+        return Client(one, info, scope, identity)
 
     async def _serve(self, client: Client, on_connect: Handler, receive: Receive, send: Send) -> None:
         one = client._call

@@ -32,9 +32,16 @@ MOST_TRACEBACKS = 10
 _STATS = [entry.name for entry in fields(ConnectionStats)]
 
 
-def make_call(link: Link, config: AudioConnectorConfig, call_id: str, place: str) -> Call:
-    """A call, recorded where the settings say so; the arguments are those of `Call`."""
-    recorder = config.recorder
+RECORDER = "vonage_audio_connector_server.recorder"
+"""Under this name whoever serves an application puts a `Recorder` into the extensions of an ASGI scope, for its calls
+that have none by their settings."""
+
+
+def make_call(
+    link: Link, config: AudioConnectorConfig, call_id: str, place: str, recorder: Recorder | None = None
+) -> Call:
+    """A call, recorded where the settings, or who serves it, say so; the other arguments are those of `Call`."""
+    recorder = config.recorder or recorder
     if recorder is not None:
         clock = call_clock()
         origin_s = clock()

@@ -6,6 +6,7 @@ Nothing here calls or serves, and nothing heavy is imported, so that `--help` is
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..admission.shared_secret import SharedSecret
@@ -35,14 +36,14 @@ def json_transport(transport: str, audio_field: str | None, answer_field: str | 
     return None
 
 
-def check_output(input_path: Path, output_path: Path | None) -> None:
+def check_output(inputs: Sequence[Path], output_path: Path | None) -> None:
     """Refuse what could not be written after the call."""
     if output_path is None:
         return
-    if output_path.resolve() == input_path.resolve():
-        raise CommandError("--output would overwrite the file of --input")
+    if output_path.resolve() in [path.resolve() for path in inputs]:
+        raise CommandError(f"{output_path} would overwrite the file of --input")
     if output_path.is_dir() or not output_path.parent.is_dir():
-        raise CommandError(f"--output {output_path} is no file in an existing folder")
+        raise CommandError(f"{output_path} is no file in an existing folder")
 
 
 def read_headers(pairs: list[str]) -> dict[str, str]:

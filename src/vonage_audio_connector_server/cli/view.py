@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike, fspath
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
@@ -14,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..simulator import Progress, SimulationReport
+from ..simulator.check import CheckResult
 from ..simulator.report import Verdict, numbers_of
 
 _METER_CELLS = 20
@@ -32,7 +34,14 @@ _PLAYERS = {  # each plays a file and ends
 
 @contextmanager
 def live_line() -> Iterator[Callable[[Progress], None] | None]:
-    """A line that shows a call while it lasts; None where the output is no terminal."""
+    """A line that shows one call while it lasts; None where the output is no terminal."""
+    with live_lines() as show:
+        yield None if show is None else (lambda progress: show([progress]))
+
+
+@contextmanager
+def live_lines() -> Iterator[Callable[[Sequence[Progress | None]], None] | None]:
+    """A line that shows calls while they last (None: it doesn't); None where the output is no terminal."""
     console = Console()
     if not console.is_terminal:
         yield None
@@ -47,18 +56,55 @@ def live_line() -> Iterator[Callable[[Progress], None] | None]:
     # No refresh thread: it would draw while a frame is due.
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
-        def show(progress: Progress) -> None:
-            said_s = min(progress.elapsed_s, progress.question_s)
+        def show(calls: Sequence[Progress | None]) -> None:
+            going = [progress for progress in calls if progress is not None]
+            if not going:
+                return
+            first = going[0]
+            calls_told = f"{len(going)} of {len(calls)} calls" if len(calls) > 1 else first.step
             line = Text.assemble(
-                f"{progress.elapsed_s:6.1f} s  said {said_s:.1f} of {progress.question_s:.1f} s ",
-                meter(progress.sent_dbfs, "cyan"),
+                f"{first.elapsed_s:6.1f} s  said {sum(one.said_s for one in going):.1f} of "
+                f"{sum(one.question_s for one in going):.1f} s ",
+                meter(max(one.sent_dbfs for one in going), "cyan"),
                 "  heard ",
-                meter(progress.heard_dbfs, "magenta"),
+                meter(max(one.heard_dbfs for one in going), "magenta"),
+                f"  {calls_told}",
             )
             line.no_wrap = True
             live.update(line, refresh=True)
 
         yield show
+
+
+def print_reports(reports: Sequence[SimulationReport], *, console: Console | None = None) -> None:
+    """Print one line for each of several calls, those with problems first, and a sentence about all."""
+    console = console or Console()
+    failed = sum(not report.ok for report in reports)
+    gaps = sum(len(report.gaps) for report in reports)
+    answered = sum(report.answer_after_s is not None for report in reports)
+    told = f"{answered} of {len(reports)} calls were answered, with {gaps or 'no'} gaps"
+    console.print(Text(f"{told}; {failed} had problems." if failed else f"{told}.", "bold"))
+    table = Table()
+    for name in ("call", "", "what happened", "answer", "gaps"):
+        table.add_column(name, justify="left" if name == "what happened" else "right")
+    numbers = sorted(range(len(reports)), key=lambda number: (reports[number].ok, -len(reports[number].gaps)))
+    for number in numbers:
+        report = reports[number]
+        good, bad = ("ok", "x") if console.options.ascii_only else ("✓", "✗")
+        mark = Text(good, "green") if report.ok else Text(bad, "bold red")
+        answer = "–" if report.answer_after_s is None else f"{report.answer_after_s:.2f} s"
+        told = report.problems[0] if report.problems else report.sentence or report.outcome
+        table.add_row(str(number + 1), mark, told, answer, str(len(report.gaps)))
+    console.print(table)
+
+
+def print_checks(results: Sequence[CheckResult], written: Sequence[Path]) -> None:
+    """Print whether the checks hold, and what was written."""
+    console = Console()
+    for result in results:
+        console.print(Text(result.text, "green" if result.ok else "bold red"))
+    for path in written:
+        console.print(Text(f"written: {path}"), soft_wrap=True)
 
 
 def print_report(report: SimulationReport, *written: str | PathLike[str], console: Console | None = None) -> None:

@@ -6,7 +6,10 @@ seconds since the accept; a *tick* is one frame, 20 or 10 ms.
 
 from __future__ import annotations
 
+from .conversation import Conversation, Patience, Progress
+from .faults import Faults
 from .report import Hole, SimulationReport
-from .simulate import Progress, simulate
+from .setup import Setup
+from .simulate import simulate
 
-__all__ = ["Hole", "Progress", "SimulationReport", "simulate"]
+__all__ = ["Conversation", "Faults", "Hole", "Patience", "Progress", "Setup", "SimulationReport", "simulate"]

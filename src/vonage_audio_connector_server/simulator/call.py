@@ -16,12 +16,15 @@ from typing import Any
 import anyio
 import anyio.abc
 
+from ..errors import AudioConnectorConfigError
 from ..recording import Entry, Recording
 from ..runtime import make_timer
 from ..waits import CHANGED, Question, Waits
 from .carrier import CLOSE_S, Carrier, Lost
 from .compare import assert_same
+from .faults import Faults
 from .listening import Listening
+from .network import Relay
 from .said import Said
 from .sound_files import read_audio
 from .twin import KEY_MS, Twin
@@ -92,6 +95,7 @@ class SimulatedCall:
         twin: the router's end of it.
         ended: how it ended; None: it has not.
         ended_s: when.
+        relay: through which it goes; None: through none.
         error: what went wrong in the simulator itself: a microphone that failed, for example.
     """
 
@@ -99,6 +103,7 @@ class SimulatedCall:
         self.twin = twin
         self.ended: Lost | None = None
         self.ended_s: float | None = None
+        self.relay: Relay | None = None
         self.error: Exception | None = None
         self._carrier = carrier
         self._clock = clock
@@ -171,6 +176,16 @@ class SimulatedCall:
             self._pump()
             self._has_hung_up = True
             self._carrier.close(code, "")
+
+    def disturb(self, faults: Faults) -> None:
+        """Disturb the network from now on.
+
+        Raises:
+            AudioConnectorConfigError: the call goes through no network that can be disturbed.
+        """
+        if self.relay is None:
+            raise AudioConnectorConfigError("open the call with faults=Faults(), so that there is something to disturb")
+        self.relay.disturb(faults)
 
     def drop(self) -> None:
         """Drop the connection without a word."""
@@ -249,6 +264,12 @@ class SimulatedCall:
         return (self._clock() if self.ended_s is None else self.ended_s) - self.twin.origin_s
 
     @property
+    def silence_behind_s(self) -> float:
+        """How much silence is behind the speech in what was said last: it belongs to what is said."""
+        said = self._listening.said
+        return 0.0 if said is None or not said.loud else said.duration_s - said.speech_s
+
+    @property
     def recording(self) -> Recording:
         """All that has happened, message by message, in the order of time."""
         recording = self.twin.recording
@@ -273,11 +294,11 @@ class SimulatedCall:
         if self.ended is None and not self._has_hung_up:
             self.twin.message_received(message, self._clock(), is_fragmented=is_fragmented)
             violation = self.twin.router.violation
-            if violation is not None:
+            if violation is None:
+                self._arm(self._clock())
+            else:
                 self._has_hung_up = True
                 self._carrier.abort(f"the router broke it off: {violation}")
-            else:
-                self._arm(self._clock())
 
     def lost(self, lost: Lost) -> None:
         """See `Receiver`."""
@@ -302,12 +323,13 @@ class SimulatedCall:
 
     def _pump(self) -> None:
         """Send what is due, and see to it that the rest is sent in time."""
-        if self.ended is not None or self._has_hung_up:
+        if self.ended is not None:
             return
         now_s = self._clock()
-        messages = self.twin.due(now_s)
-        if messages:
-            self._carrier.write(messages)
+        if not self._has_hung_up:
+            messages = self.twin.due(now_s)
+            if messages:
+                self._carrier.write(messages)
         self._arm(now_s)
 
     def _arm(self, now_s: float) -> None:
@@ -315,7 +337,7 @@ class SimulatedCall:
         if twin.has_changed or now_s >= self._ask_s:
             twin.has_changed = False
             self._ask_s = self._waits.ask(now_s)
-        again_s = min(twin.next_s, self._ask_s)
+        again_s = self._ask_s if self._has_hung_up else min(twin.next_s, self._ask_s)
         if again_s < CHANGED and self.ended is None:
             self._timer.at(again_s, now_s)
 

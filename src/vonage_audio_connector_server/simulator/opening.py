@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import anyio
@@ -13,8 +13,9 @@ import anyio.abc
 from ..runtime import call_clock, single_error
 from .app_carrier import AppCarrier, Lifespan
 from .call import SimulatedCall
-from .carrier import CLOSE_S, Carrier
-from .network import Faults, disturbed
+from .carrier import CLOSE_S, Carrier, DialError
+from .failures import explain
+from .network import Faults, Relay, disturbed
 from .setup import Setup
 from .socket_carrier import SocketCarrier, check_url
 
@@ -49,15 +50,17 @@ async def dial(
     setup = setup or Setup()
     uri = check_url(url, ssl_context)
     async with AsyncExitStack() as stack:
-        through, told = None, _Told()
+        through, told, relay = None, _Told(), None
         if faults is not None:
             relay = await stack.enter_async_context(disturbed(uri.host, uri.port, faults, on_fault=told))
             through = ("127.0.0.1", relay.port)
         carrier = SocketCarrier(url, setup.request_headers(), ssl_context, through)
+        stack.enter_context(_explained(relay, url))
         stack.enter_context(single_error())
         async with anyio.create_task_group() as tasks:
             async with _held(carrier, setup, tasks, make_call) as call:
                 told.tell(call)
+                call.relay = relay
                 yield call
             tasks.cancel_scope.cancel()
 
@@ -100,6 +103,17 @@ async def call_app(
             tasks.cancel_scope.cancel()
     if carrier.error is not None:
         raise carrier.error
+
+
+@contextmanager
+def _explained(relay: Relay | None, url: str) -> Iterator[None]:
+    """Tell why the relay did not reach the server, and not that it closed."""
+    try:
+        yield
+    except DialError as exc:
+        if relay is None or relay.error is None:
+            raise
+        raise DialError(explain(relay.error, url)) from exc
 
 
 @asynccontextmanager

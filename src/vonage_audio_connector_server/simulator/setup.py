@@ -42,6 +42,7 @@ class Setup:
         router: what the router makes of what the server sends: `strict`, `wsbridge` or `lenient`; see `rules.py`.
         first_s: how long after the accept the first message comes.
         silence: what is sent while the caller says nothing: `frames` of silence, or `none` at all.
+        connection_id: `x-opentok-ws-connectionid` of the upgrade request.
         repeats_header: a header comes twice in the upgrade request, as behind two proxies.
 
     Raises:
@@ -57,6 +58,7 @@ class Setup:
     first_s: float = FIRST_MESSAGE_S
     silence: Silence = "frames"
     repeats_header: bool = False
+    connection_id: str = field(default_factory=lambda: f"simulated-{uuid.uuid4().hex}")
 
     def __post_init__(self) -> None:
         if type(self.rate_hz) is not int or self.rate_hz not in RATES_HZ:
@@ -78,7 +80,8 @@ class Setup:
     def request_headers(self) -> list[tuple[str, str]]:
         """The headers of the upgrade request: session, connection and conference, made up where nobody names them."""
         given = {name.lower() for name in self.headers}
-        made_up = [(name, f"simulated-{uuid.uuid4().hex}") for name in _IDENTITY if name not in given]
+        ids = (f"simulated-{uuid.uuid4().hex}", self.connection_id, f"simulated-{uuid.uuid4().hex}")
+        made_up = [pair for pair in zip(_IDENTITY, ids, strict=True) if pair[0] not in given]
         repeated = [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-for", "198.51.100.9")]  # RFC 5737
         return made_up + list(self.headers.items()) + (repeated if self.repeats_header else [])
 

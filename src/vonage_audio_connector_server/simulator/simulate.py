@@ -3,51 +3,21 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import partial
 
-import anyio
 import anyio.to_thread
 
 from ..core.json_audio import JSONTransport
 from ..errors import AudioConnectorAudioError
 from ..formats import FRAME_MS, SAMPLE_BYTES
-from ..runtime import single_error
-from .call import NothingHeardError, Saying, SimulatedCall
-from .carrier import DialError, Lost
 from .compare import require_numpy
-from .loudness import level_dbfs
+from .conversation import Conversation, OnProgress, Patience, question
 from .network import Faults
-from .opening import dial
-from .report import Ending, Outcome, SimulationReport, report_of
+from .report import SimulationReport
 from .rules import RouterName
 from .setup import Setup, check_seconds
 from .twin import FIRST_MESSAGE_S, Silence
-
-_PROGRESS_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a call is.
-
-    Attributes:
-        elapsed_s: since the accept.
-        question_s: how long the question lasts.
-        said_s: how much of it has been said.
-        sent_dbfs: the level of the last 100 ms that were sent.
-        heard_dbfs: the level of the last 100 ms that were heard.
-    """
-
-    elapsed_s: float
-    question_s: float
-    said_s: float
-    sent_dbfs: float
-    heard_dbfs: float
-
-
-OnProgress = Callable[[Progress], None]
 
 
 async def simulate(
@@ -114,71 +84,14 @@ async def simulate(
         silence=silence,
     )
     check_question(audio)
-    for name, value in (("quiet_s", quiet_s), ("timeout_s", timeout_s), ("limit_s", limit_s)):
-        check_seconds(name, value)
+    check_seconds("timeout_s", timeout_s)
     if compare:
         require_numpy()
-    asked = Asked(audio, timeout_s, quiet_s, limit_s)
-    try:
-        with single_error():
-            async with (
-                dial(url, setup, ssl_context=ssl_context, faults=faults, make_call=SimulatedCall) as call,
-                anyio.create_task_group() as tasks,
-            ):
-                if on_progress is not None:
-                    tasks.start_soon(_tell_progress, call, asked, on_progress)
-                await asked.ask(call)
-                tasks.cancel_scope.cancel()
-    except DialError as exc:
-        return not_connected(setup, exc)
+    patience = Patience(within_s=timeout_s, quiet_s=quiet_s, limit_s=limit_s)
+    conversation = Conversation(url, question(audio), setup, patience=patience, ssl_context=ssl_context, faults=faults)
+    await conversation.run(on_progress)
     # In a thread, because other calls of this event loop must not stall.
-    return await anyio.to_thread.run_sync(partial(asked.report, call, compare=compare))
-
-
-class Asked:
-    """One question of a call, and what became of it."""
-
-    def __init__(self, audio: bytes, timeout_s: float, quiet_s: float, limit_s: float) -> None:
-        self.saying: Saying | None = None
-        self.outcome: Outcome | None = None
-        self._audio = audio
-        self._timeout_s, self._quiet_s, self._limit_s = timeout_s, quiet_s, limit_s
-
-    async def ask(self, call: SimulatedCall) -> None:
-        """Say it, and hear the answer; `outcome` stays None where the call ends before."""
-        self.saying = call.say(self._audio)
-        said = (await self.saying).said
-        rest_s = said.duration_s - said.speech_s  # silence behind the speech
-        try:
-            heard = await call.hears(
-                within_s=self._timeout_s + rest_s, quiet_s=self._quiet_s, limit_s=self._limit_s + rest_s
-            )
-        except NothingHeardError:
-            if call.ended is None:
-                self.outcome = "no answer"
-            return
-        if call.ended is None:
-            self.outcome = "answered" if heard.is_over else "limit"
-
-    def report(self, call: SimulatedCall, *, compare: bool) -> SimulationReport:
-        """The report of the call, which is over."""
-        return report_of(call.recording, ending_of(self.outcome, call.ended), compare=compare)
-
-
-def ending_of(outcome: Outcome | None, lost: Lost | None) -> Ending:
-    """How a call ended: by whom, and as the caller meant it or not."""
-    if lost is None:
-        return Ending(outcome or "connection lost")
-    if lost.kind == "lost":
-        return Ending("connection lost", lost.error or lost.reason, lost.code)
-    if lost.kind == "protocol error":
-        return Ending("protocol error", lost.error, lost.code, lost.reason, lost.by)
-    return Ending(outcome or "server closed", lost.error, lost.code, lost.reason, lost.by)
-
-
-def not_connected(setup: Setup, error: DialError) -> SimulationReport:
-    """The report of a call that was none."""
-    return report_of(setup.make_twin(0.0).recording, Ending("not connected", str(error)))
+    return await anyio.to_thread.run_sync(partial(conversation.report, compare=compare))
 
 
 def check_question(audio: bytes) -> None:
@@ -189,20 +102,3 @@ def check_question(audio: bytes) -> None:
     """
     if not audio or len(audio) % SAMPLE_BYTES:
         raise AudioConnectorAudioError(f"audio must be whole samples of 16-bit PCM, which {len(audio)} bytes are not")
-
-
-async def _tell_progress(call: SimulatedCall, asked: Asked, on_progress: OnProgress) -> None:
-    level_bytes = round(_PROGRESS_S * call.twin.audio_format.rate_hz) * SAMPLE_BYTES
-    while call.ended is None:
-        await call.wait(_PROGRESS_S)
-        if asked.saying is not None:
-            said = asked.saying.said
-            on_progress(
-                Progress(
-                    elapsed_s=call.now_s,
-                    question_s=said.duration_s,
-                    said_s=said.said_s,
-                    sent_dbfs=level_dbfs(said.last(level_bytes)),
-                    heard_dbfs=level_dbfs(call.heard[-level_bytes:]),
-                )
-            )

@@ -94,6 +94,7 @@ class SocketCarrier:
         if error is not None:
             await self._close_stream()
             raise DialError(explain(error, self._url)) from error
+        self._flush()  # the server may have said more already
         tasks.start_soon(self._read)
         tasks.start_soon(self._write_on)
 

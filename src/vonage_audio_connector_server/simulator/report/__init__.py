@@ -11,7 +11,6 @@ from .html import render_html, write_html
 from .joined import joined
 from .make import report_from, report_of
 from .numbers import Number, numbers_of
-from .old import build_report
 from .report import SimulationReport, Text
 from .sound import Sound
 from .stereo import stereo_wav, write_stereo_wav
@@ -32,7 +31,6 @@ __all__ = [
     "Text",
     "Timeline",
     "Verdict",
-    "build_report",
     "ending_of",
     "joined",
     "numbers_of",

@@ -1,0 +1,24 @@
+"""Several recordings as one: what a session sends where the connect call names no streams (D)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import MissingExtraError
+
+
+def mixed(recordings: Sequence[bytes]) -> bytes:
+    """The sum of 16-bit mono PCM that begins together; what is beyond full scale is clipped.
+
+    Raises:
+        MissingExtraError: numpy is not installed.
+    """
+    try:
+        import numpy as np
+    except ImportError as exc:
+        raise MissingExtraError("mixing recordings", "cli") from exc
+    total = np.zeros(max(map(len, recordings)) // 2, np.int32)
+    for pcm in recordings:
+        samples = np.frombuffer(pcm, dtype="<i2")
+        total[: len(samples)] += samples
+    return np.clip(total, -32_768, 32_767).astype("<i2").tobytes()
