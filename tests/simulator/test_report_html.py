@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 import shutil
@@ -117,9 +118,13 @@ def test_labels_do_not_lie_over_each_other() -> None:
         call.answers(1.0 + index * 0.25, speech()[: 640 * 10])
     figure = picture_of(Timeline.of(call.done()), 1000)
 
-    labels = [label["x"] for label in figure["layout"]["annotations"] if label["font"]["color"] == "$gap"]
+    labels = [label for label in figure["layout"]["annotations"] if label["font"]["color"] == "$gap"]
     assert 1 < len(labels) <= 14
-    assert min(after - before for before, after in zip(sorted(labels), sorted(labels)[1:], strict=False)) > 4
+    width_s = 0.007 * 60.0  # of a character, on a laptop
+    spans = sorted(
+        (one["x"] - len(one["text"]) * width_s / 2, one["x"] + len(one["text"]) * width_s / 2) for one in labels
+    )
+    assert all(end <= begin for (_, end), (begin, _) in itertools.pairwise(spans))
 
 
 def test_many_points_are_thinned_without_losing_an_edge() -> None:

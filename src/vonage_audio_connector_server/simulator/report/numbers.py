@@ -51,7 +51,7 @@ def numbers_of(report: SimulationReport) -> Iterator[Number]:
             yield Number(name, f"{frames} frames", ok=False)
     if report.fragmented_messages:
         yield Number("fragmented", f"{report.fragmented_messages} messages", ok=False)
-    if report.clears:
+    if report.cleared_frames:
         yield Number("cleared", f"{report.cleared_frames} frames by {report.clears} commands")
     if report.unheard_s:
         yield Number("unheard at the end", f"{report.unheard_s:.2f} s")

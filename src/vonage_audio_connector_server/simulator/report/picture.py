@@ -28,7 +28,7 @@ _TURNS = 0.695  # the line between said and heard, where answers are measured
 
 _LABELS = 14
 _LABEL_LENGTH = 40
-_LABEL_SHARE = 0.07  # of the width, that a label needs
+_CHARACTER_SHARE = 0.0072  # of the width of the picture, on a laptop
 _LEAST_PEAK = 0.05
 
 
@@ -239,10 +239,12 @@ def _labels(timeline: Timeline) -> Iterable[Figure]:
 
 
 def _spaced(row: list[tuple[float, str, float, str]], span_s: float) -> Iterable[Figure]:
-    taken_s: list[float] = []
+    taken_s: list[tuple[float, float]] = []
     for at_s, text, y, colour in row:
-        if len(taken_s) < _LABELS and all(abs(at_s - other_s) >= _LABEL_SHARE * span_s for other_s in taken_s):
-            taken_s.append(at_s)
-            shown = html.escape(text if len(text) <= _LABEL_LENGTH else f"{text[: _LABEL_LENGTH - 1]}…")
+        shown = text if len(text) <= _LABEL_LENGTH else f"{text[: _LABEL_LENGTH - 1]}…"
+        half_s = (len(shown) + 2) * _CHARACTER_SHARE * span_s / 2
+        begin_s, end_s = at_s - half_s, at_s + half_s
+        if len(taken_s) < _LABELS and all(end_s <= begin or end <= begin_s for begin, end in taken_s):
+            taken_s.append((begin_s, end_s))
             place = {"x": round(at_s, 3), "y": y, "yref": "paper", "yanchor": "bottom", "showarrow": False}
-            yield {**place, "text": shown, "font": {"size": 10.5, "color": colour}}
+            yield {**place, "text": html.escape(shown), "font": {"size": 10.5, "color": colour}}
