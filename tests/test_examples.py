@@ -272,7 +272,7 @@ else:
     ("arguments", "told"),
     [
         (["parrot.py"], "parrot.py needs webrtcvad; in the checkout: pip install '.[examples]'"),
-        (["demo.py"], "demo.py needs the extra cli; in the checkout: pip install '.[cli,examples]'"),
+        (["demo.py"], "demo.py needs the extras cli and examples; in the checkout: pip install '.[cli,examples]'"),
         (
             ["uvicorn", "--app-dir", ".", "parrot:app"],
             "parrot.py needs webrtcvad; in the checkout: pip install '.[examples]'",

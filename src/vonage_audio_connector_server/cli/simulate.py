@@ -239,6 +239,8 @@ def simulate(
         refuse(exc, FAILED)
     except (AudioConnectorError, OSError) as exc:
         refuse(exc)
+    except KeyboardInterrupt:  # before the call, or a second time, while what there is was written
+        raise typer.Exit(INTERRUPTED) from None
     if made.is_interrupted:
         raise typer.Exit(INTERRUPTED)
     if not ok:
