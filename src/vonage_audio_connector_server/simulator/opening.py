@@ -11,6 +11,7 @@ import anyio
 import anyio.abc
 
 from ..runtime import call_clock, single_error
+from ..waits import CHANGED
 from .app_carrier import AppCarrier, Lifespan
 from .call import SimulatedCall
 from .carrier import CLOSE_S, Carrier, DialError
@@ -129,13 +130,20 @@ async def _held(carrier: Carrier, setup: Setup, tasks: anyio.abc.TaskGroup, make
     try:
         yield call
     finally:
-        with anyio.CancelScope(shield=True):
-            call.hang_up()
-            if await call.wait_ended(CLOSE_S) is None:
-                carrier.abort(f"the server did not answer the close within {CLOSE_S:g} s")
-                await call.wait_ended(CLOSE_S)
+        call.hang_up()
+        with anyio.move_on_after(CLOSE_S, shield=True):
+            await call.until(_never)
+        if call.ended is None:
+            carrier.abort(f"the server did not answer the close within {CLOSE_S:g} s")
+            with anyio.move_on_after(CLOSE_S, shield=True):
+                await call.until(_never)
     if call.error is not None:
         raise call.error
+
+
+def _never(now_s: float) -> float:
+    """Waits for the end of the call alone."""
+    return CHANGED
 
 
 class _Told:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -90,13 +90,16 @@ class SocketCarrier:
         except (*_GONE, ssl.SSLError) as exc:
             await self._close_stream()
             raise DialError(explain(_cause(exc), self._url)) from exc
+        except BaseException:  # cancelled
+            await self._close_stream()
+            raise
         error = self._protocol.handshake_exc
         if error is not None:
             await self._close_stream()
             raise DialError(explain(error, self._url)) from error
         self._flush()  # the server may have said more already
-        tasks.start_soon(self._read)
-        tasks.start_soon(self._write_on)
+        tasks.start_soon(self._shielded, self._read)
+        tasks.start_soon(self._shielded, self._write_on)
 
     def start(self, receiver: Receiver) -> None:
         """See `Carrier`."""
@@ -129,9 +132,14 @@ class SocketCarrier:
         if self._aborted is None and self._lost is None:
             self._aborted = reason
             assert self._tasks is not None
-            self._tasks.start_soon(self._reset)
+            self._tasks.start_soon(self._shielded, self._reset)
 
     # Inside
+
+    async def _shielded(self, function: Callable[[], Awaitable[None]]) -> None:
+        """Who cancels the call wants it closed, and not cut off; all ends with the connection."""
+        with anyio.CancelScope(shield=True):
+            await function()
 
     async def _open(self) -> None:
         uri = self._uri
@@ -250,7 +258,8 @@ class SocketCarrier:
 
     async def _close_stream(self) -> None:
         if self._stream is not None:
-            await anyio.aclose_forcefully(self._stream)
+            with anyio.CancelScope(shield=True):
+                await anyio.aclose_forcefully(self._stream)
 
 
 def check_url(url: str, ssl_context: ssl.SSLContext | None) -> WebSocketURI:

@@ -110,6 +110,7 @@ class Twin:
 
     def say(self, pcm: bytes, now_s: float, *, name: str = "", interrupts: bool = False) -> Said:
         """Say something: behind what is being said, or at once where it `interrupts`, which drops that."""
+        self._skip(now_s)
         if interrupts:
             while self._speech:
                 self._end(self._speech.popleft())
@@ -120,11 +121,13 @@ class Twin:
 
     def mute(self, now_s: float, *, frames: bool = False) -> None:
         """The caller is muted: from now on no frame is sent (C), or `frames` of silence. What is said is not heard."""
+        self._skip(now_s)
         self.is_muted, self._mutes_with_frames = True, frames
         self._update_media(now_s)
 
     def unmute(self, now_s: float) -> None:
         """The caller is heard again."""
+        self._skip(now_s)
         self.is_muted = False
         self._update_media(now_s)
 
@@ -178,9 +181,7 @@ class Twin:
             return self.origin_s + self._first_s
         if self._texts:
             return self.origin_s
-        sends = self._speech or self.microphone is not None
-        sends = sends or (self._mutes_with_frames if self.is_muted else self._sends_silence)
-        if sends or not self.router.is_idle:
+        if self._is_sending or not self.router.is_idle:
             return self.origin_s + self._tick * self._frame_s
         return math.inf
 
@@ -219,6 +220,18 @@ class Twin:
     def _answer(self, texts: Sequence[str]) -> None:
         for text in texts:
             self.send_text(text)
+
+    @property
+    def _is_sending(self) -> bool:
+        """Whether a frame goes out at the next tick, or may."""
+        if self._speech or self.microphone is not None:
+            return True
+        return self._mutes_with_frames if self.is_muted else self._sends_silence
+
+    def _skip(self, now_s: float) -> None:
+        """Nothing was sent at the ticks until now, if nothing was to be sent: it isn't made up for."""
+        if not self._is_sending:
+            self._tick = max(self._tick, math.ceil((now_s - self.origin_s) / self._frame_s - _EPSILON))
 
     def _begin(self) -> None:
         self._has_begun = True
