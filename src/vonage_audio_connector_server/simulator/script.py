@@ -292,7 +292,7 @@ class _Parser:
                 raise self._nodes.error(node, str(exc)) from exc
             except OSError as exc:
                 raise self._nodes.error(node, f"{self._folder / name} can't be read: {exc.strerror}") from exc
-            self._sounds[name] = Sound(name, pcm)
+            self._sounds[name] = Sound(Path(name).name, pcm)
         return self._sounds[name]
 
 
