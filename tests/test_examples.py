@@ -78,6 +78,7 @@ async def call(
         quiet_s=0.5,
         timeout_s=5,
         compare=True,
+        router="strict",
     )
 
 
@@ -142,7 +143,7 @@ async def test_interrupt() -> None:
     port = free_port()
     with running(str(EXAMPLES / "interrupt.py"), port=port) as program:
         question = bytes(int(1.5 * RATE_HZ) * 2) + SPEECH  # silent at first, so that the answer can begin
-        report = await simulate(f"ws://localhost:{port}", question, RATE_HZ, quiet_s=0.5, timeout_s=5)
+        report = await simulate(f"ws://localhost:{port}", question, RATE_HZ, quiet_s=0.5, timeout_s=5, router="strict")
         assert program.stdout is not None
         told = re.fullmatch(r"heard (\d\.\d\d) s of 8\.97 s: (.+)\n", program.stdout.readline())
     assert report.ok
@@ -163,7 +164,7 @@ async def test_interrupt() -> None:
 async def test_diagnose(work_in: str) -> None:
     port = free_port()
     with running(str(EXAMPLES / "diagnose.py"), port=port, WORK_IN=work_in) as program:
-        report = await simulate(f"ws://localhost:{port}", SPEECH, RATE_HZ, quiet_s=0.5, timeout_s=5)
+        report = await simulate(f"ws://localhost:{port}", SPEECH, RATE_HZ, quiet_s=0.5, timeout_s=5, router="strict")
         assert program.stdout is not None
         output = ""
         while "late wake-ups" not in output:
@@ -197,8 +198,8 @@ async def test_guarded() -> None:
     with running(str(EXAMPLES / "guarded.py"), port=port) as program:
         assert program.stdout is not None
         invitation = program.stdout.readline().split()[-1]
-        first = await simulate(invitation, SPEECH[:16_000], RATE_HZ, quiet_s=0.3, timeout_s=1)
-        second = await simulate(invitation, SPEECH[:16_000], RATE_HZ, quiet_s=0.3, timeout_s=1)
+        first = await simulate(invitation, SPEECH[:16_000], RATE_HZ, quiet_s=0.3, timeout_s=1, router="strict")
+        second = await simulate(invitation, SPEECH[:16_000], RATE_HZ, quiet_s=0.3, timeout_s=1, router="strict")
     assert first.ok
     assert second.outcome == "not connected"  # the token has been used
 
@@ -217,7 +218,7 @@ async def test_moved() -> None:
 async def test_record(tmp_path: Path) -> None:
     port = free_port()
     with running(str(EXAMPLES / "record.py"), port=port, RECORDINGS=str(tmp_path)) as program:
-        report = await simulate(f"ws://localhost:{port}", SPEECH, RATE_HZ, timeout_s=0.1)
+        report = await simulate(f"ws://localhost:{port}", SPEECH, RATE_HZ, timeout_s=0.1, router="strict")
         assert program.stdout is not None
         assert f"{report.frames_sent} frames" in program.stdout.readline()
     (recording,) = tmp_path.glob("*.wav")

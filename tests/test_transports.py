@@ -51,7 +51,9 @@ async def call(rate_hz: int, *, settings: dict[str, Any], **how: Any) -> Simulat
     second = pcm[: rate_hz * 2]
     config = AudioConnectorServerConfig(host="127.0.0.1", port=0, on_connect=repeat_after_me, **settings)
     async with await Video().start_audio_connector_server(config) as handle:
-        return await simulate(handle.get_address(), second, rate_hz, quiet_s=0.5, timeout_s=5, compare=True, **how)
+        return await simulate(
+            handle.get_address(), second, rate_hz, quiet_s=0.5, timeout_s=5, compare=True, **how, router="strict"
+        )
 
 
 @pytest.mark.parametrize(
@@ -93,7 +95,7 @@ async def test_who_says_ten_milliseconds_gets_the_same_sound_in_frames_of_twenty
     pcm, rate_hz = read_wav(SPEECH)
     config = AudioConnectorServerConfig(host="127.0.0.1", port=0, on_connect=on_connect)
     async with await Video().start_audio_connector_server(config) as handle:
-        report = await simulate(handle.get_address(), pcm[:32_000], rate_hz, quiet_s=0.5, timeout_s=5)
+        report = await simulate(handle.get_address(), pcm[:32_000], rate_hz, quiet_s=0.5, timeout_s=5, router="strict")
     assert report.ok, report.problems  # frames of another length would be one
     assert report.gaps == ()
     assert report.heard.strip(b"\0") == pcm[:32_000].strip(b"\0")
@@ -109,7 +111,9 @@ async def test_a_call_as_typed_events() -> None:
     config = AudioConnectorServerConfig(host="127.0.0.1", port=0, on_connect=on_connect)
     pcm, rate_hz = read_wav(SPEECH)
     async with await Video().start_audio_connector_server(config) as handle:
-        await simulate(handle.get_address(), pcm[:6_400], rate_hz, timeout_s=0.1, headers={"room": "7"})
+        await simulate(
+            handle.get_address(), pcm[:6_400], rate_hz, timeout_s=0.1, headers={"room": "7"}, router="strict"
+        )
     assert isinstance(events[0], Connected)
     assert events[0].custom == {"room": "7"}
     assert isinstance(events[-1], Disconnected)
