@@ -148,7 +148,7 @@ async def test_interrupt() -> None:
         told = re.fullmatch(r"heard (\d\.\d\d) s of 8\.97 s: (.+)\n", program.stdout.readline())
     assert report.ok
     assert (report.close_code, report.closed_by, report.outcome) == (1000, "server", "server closed")
-    assert report.clears == 2
+    assert (report.clears, report.texts_received) == (1, 2)  # a strict router knows one of the two forms
     assert told is not None
     heard_s = float(told[1])
     assert 1.5 < heard_s < 2.5  # of 8.97
