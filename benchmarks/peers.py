@@ -116,6 +116,15 @@ PEERS = (
         json=True,
     ),
     Peer(
+        name="ours-recorded",
+        title="the same, with a flight recorder",
+        environment="ours",
+        module="ours",
+        variant="recorder=on",
+        only=_IN_AND_ECHO,
+        base="ours",
+    ),
+    Peer(
         name="ours-tls",
         title="the same, under TLS",
         environment="ours",

@@ -25,14 +25,14 @@ SCOPE: dict[str, Any] = {
 }
 
 OnConnect = Callable[[Client], Awaitable[None]]
-Call = Callable[[OnConnect, int], int]
+Call = Callable[..., int]
 
 
 @pytest.fixture
 def call() -> Call:
     """Carry one connection that brings so many frames through the whole application; returns how many it sent."""
 
-    def run(on_connect: OnConnect, frames: int) -> int:
+    def run(on_connect: OnConnect, frames: int, **options: Any) -> int:
         sent = 0
         messages = iter(
             [
@@ -51,7 +51,7 @@ def call() -> Call:
             nonlocal sent
             sent += "bytes" in message
 
-        connector = AudioConnector(on_connect, watchdog=False)
+        connector = AudioConnector(on_connect, watchdog=False, **options)
         asyncio.run(connector(dict(SCOPE), receive, send))
         return sent
 

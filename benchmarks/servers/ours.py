@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import tempfile
 import time
+from pathlib import Path
 from typing import Any
 
-from vonage_audio_connector_server import AudioConnector, AudioConnectorServerConfig, Client, Video
+from vonage_audio_connector_server import AudioConnector, AudioConnectorServerConfig, Client, FlightRecorder, Video
 
 from ..frames import PLAY_S, Answers, answer, interrupts
 from .control import COUNTS, arguments, options, ready, tls, wait_a_little
@@ -17,6 +20,7 @@ LISTEN = OPTIONS.get("listen", "on_message")
 SERVE = OPTIONS.get("serve", "alone")
 ANSWER = answer(PLAY_S)
 ANSWERS = Answers()
+RECORDINGS = Path(tempfile.gettempdir()) / "vonage-audio-connector-benchmark"
 
 
 async def on_connect(client: Client) -> None:
@@ -86,6 +90,9 @@ async def main() -> None:
     more: Any = {"app": in_fastapi()} if SERVE == "fastapi" else {"on_connect": on_connect}
     if OPTIONS.get("audio") == "json":
         more["audio_transport"] = "json"
+    if OPTIONS.get("recorder") == "on":
+        shutil.rmtree(RECORDINGS, ignore_errors=True)  # the runner kills its servers, and so the last one's are there
+        more["recorder"] = FlightRecorder(RECORDINGS)
     config = AudioConnectorServerConfig(host="127.0.0.1", port=port, ssl=tls(), **more)
     async with await Video().start_audio_connector_server(config):
         ready(loop_name())

@@ -23,6 +23,7 @@ from ..recording.recorder import AUDIO_FIELD, META, Recorder, Tape
 from ..results import ClosedBy, CloseReport, ConnectionStats
 from ..runtime import call_clock
 from ..sparing import warn
+from ..steps import Handler
 from .call import Call
 from .handlers import is_only_closed
 
@@ -95,15 +96,22 @@ class RecordedCall(Call):
         clock: Callable[[], float],
         origin_s: float,
     ) -> None:
-        super().__init__(RecordedLink(link, tape, clock, origin_s, self._note_stats), config, call_id, place)
+        recorded = RecordedLink(link, tape, clock, origin_s, self._note_stats)
+        super().__init__(recorded, config, call_id, place)
+        self._recorded = recorded
         self._tape = tape
         self._origin_s = origin_s
         self._errors = 0
         self._has_failed = False  # a handler has
-        self.out.gaps = RecordedGaps(self._note_gap)
-        LOG_LINES.add(call_id, self._note_line)
+        self._gaps = RecordedGaps(self._note_gap)
+        self.out.gaps = self._gaps
 
     # What a call does
+
+    async def run(self, on_connect: Handler, *args: object) -> None:
+        """See `Call`."""
+        LOG_LINES.add(self.id, self._note_line)
+        await super().run(on_connect, *args)
 
     def lost(self, code: int, reason: str, by: ClosedBy) -> None:
         """See `Call`."""
@@ -112,7 +120,7 @@ class RecordedCall(Call):
         report = self.close_report
         if was_open and report is not None:
             at_s = self._at_s()
-            self._note_stats(at_s)
+            self._tape.note(at_s, "stats", **_fields(report.stats))
             self._tape.note(at_s, "closed", code=report.code, reason=report.reason, by=report.closed_by)
 
     async def report(self, error: Exception) -> None:
@@ -137,8 +145,14 @@ class RecordedCall(Call):
 
     def _let_go(self) -> None:
         super()._let_go()
+        self._recorded.forget()
+        self._gaps.forget()
         LOG_LINES.remove(self.id)
-        self._tape.end(self._has_failed or self.close_report is None or not ended_well(self.close_report))
+        report = self.close_report
+        try:
+            self._tape.end(self._has_failed or report is None or not ended_well(report))
+        except Exception:  # noqa: BLE001 (as in `_begin`)
+            warn("a recording could not be ended: its recorder failed", exc_info=True)
 
     # What is noted
 
@@ -146,8 +160,7 @@ class RecordedCall(Call):
         return self.now_s() - self._origin_s
 
     def _note_stats(self, at_s: float) -> None:
-        stats = self.stats()
-        self._tape.note(at_s, "stats", **{name: getattr(stats, name) for name in _STATS})
+        self._tape.note(at_s, "stats", **_fields(self.stats()))
 
     def _note_gap(self, gap: Gap, cause: str) -> None:
         until_s = gap.until_s - self._origin_s
@@ -166,12 +179,21 @@ class RecordedGaps(Gaps):
 
     def __init__(self, on_gap: Callable[[Gap, str], object]) -> None:
         super().__init__()
-        self._on_gap = on_gap
+        self._on_gap: Callable[[Gap, str], object] | None = on_gap
 
     def count(self, gap: Gap, *, loop_was_blocked: bool) -> None:
         """See `Gaps`."""
         super().count(gap, loop_was_blocked=loop_was_blocked)
-        self._on_gap(gap, "loop blocked" if loop_was_blocked else gap.cause)
+        if self._on_gap is not None:
+            self._on_gap(gap, "loop blocked" if loop_was_blocked else gap.cause)
+
+    def forget(self) -> None:
+        """Tell nobody any more."""
+        self._on_gap = None
+
+
+def _fields(stats: ConnectionStats) -> dict[str, object]:
+    return {name: getattr(stats, name) for name in _STATS}
 
 
 def ended_well(report: CloseReport) -> bool:

@@ -18,7 +18,7 @@ from ..results import ClosedBy
 from ..runtime import on_trio
 from .base import Link, Outbox, Receiver, Sink
 
-STATS_S = 5.0
+STATS_S = 10.0
 """So often the counters are recorded, while messages come."""
 
 _AUDIO_IN, _TEXT_IN = Kind.AUDIO_TO_SERVER, Kind.TEXT_TO_SERVER
@@ -57,6 +57,10 @@ class RecordedLink:
         recording = RecordingReceiver(receiver, self._tape, self._clock, self._origin_s, self._note_stats)
         self._link.start(recording, max_message_bytes, tasks)
 
+    def forget(self) -> None:
+        """The call is over: let go of it."""
+        self._note_stats = float
+
     def close(self, code: int, reason: str) -> None:
         """See `Link`."""
         self._link.close(code, reason)
@@ -93,15 +97,17 @@ class RecordingReceiver:
         at_s = clock() - self._origin_s
         add(at_s, _AUDIO_IN, data)
         if at_s >= self._due_s:
-            self._tell(at_s)
+            self._due_s = at_s + STATS_S
+            self._note_stats(at_s)
         receive(data)
 
     def text_received(self, text: str) -> None:
         """See `Receiver`."""
         at_s = self._clock() - self._origin_s
         self._add(at_s, _TEXT_IN, text.encode("utf-8", "replace"))
-        if at_s >= self._due_s:
-            self._tell(at_s)
+        if at_s >= self._due_s:  # audio may be texts
+            self._due_s = at_s + STATS_S
+            self._note_stats(at_s)
         self._receiver.text_received(text)
 
     def writable(self) -> None:
@@ -111,10 +117,6 @@ class RecordingReceiver:
     def lost(self, code: int, reason: str, by: ClosedBy) -> None:
         """See `Receiver`."""
         self._receiver.lost(code, reason, by)
-
-    def _tell(self, at_s: float) -> None:
-        self._due_s = at_s + STATS_S
-        self._note_stats(at_s)
 
 
 class RecordingSink:
@@ -131,26 +133,25 @@ class RecordingSink:
 
     def write(self, outbox: Outbox, json_audio: JSONTransport | None) -> bool:
         """See `Sink`."""
-        write = self._write
-        before = outbox[:]
+        write, add, clock = self._write, self._add, self._clock  # as local names they are called faster
+        first = outbox[0]
+        if len(outbox) == 1 and type(first) is bytes:  # the usual frame
+            is_done = write(outbox, json_audio)
+            if not outbox:
+                add(clock() - self._origin_s, _AUDIO_OUT, first)
+            return is_done
+        before = outbox.copy()
         is_done = write(outbox, json_audio)
-        if outbox:
-            del before[len(before) - len(outbox) :]
-        if before:
-            clock, add = self._clock, self._add
-            at_s = clock() - self._origin_s
-            for payload in before:
-                if type(payload) is bytes:
-                    add(at_s, _AUDIO_OUT, payload)
-                else:
-                    self._add_other(at_s, payload)
+        at_s = clock() - self._origin_s
+        for payload in before[: len(before) - len(outbox)]:
+            self._add_one(at_s, payload)
         return is_done
 
     def unsent_bytes(self) -> int:
         """See `Sink`."""
         return self._sink.unsent_bytes()
 
-    def _add_other(self, at_s: float, payload: bytes | str) -> None:
+    def _add_one(self, at_s: float, payload: bytes | str) -> None:
         if isinstance(payload, str):
             self._add(at_s, _TEXT_OUT, payload.encode("utf-8", "replace"))
         else:
@@ -167,7 +168,7 @@ class TakingSink(RecordingSink):
         return self._write(_Taken(outbox, self._took), json_audio)
 
     def _took(self, payload: bytes | str) -> None:
-        self._add_other(self._clock() - self._origin_s, payload)
+        self._add_one(self._clock() - self._origin_s, payload)
 
 
 class _Taken(Outbox):

@@ -6,6 +6,20 @@ Both are the same thing, so that one report and one replay serve both.
 
 from __future__ import annotations
 
+from .flight import FlightRecorder
+from .folder import read_folder, write_folder
+from .recorder import MemoryRecorder, Recorder, Tape
 from .recording import Entry, Kind, Recording, note
 
-__all__ = ["Entry", "Kind", "Recording", "note"]
+__all__ = [
+    "Entry",
+    "FlightRecorder",
+    "Kind",
+    "MemoryRecorder",
+    "Recorder",
+    "Recording",
+    "Tape",
+    "note",
+    "read_folder",
+    "write_folder",
+]

@@ -151,6 +151,8 @@ class FlightTape:
         starts = starts_of(regions)
         self._place = place
         self._buffer = mmap.mmap(place.fd, starts[-1])
+        if hasattr(mmap, "MADV_RANDOM"):
+            self._buffer.madvise(mmap.MADV_RANDOM)  # or Linux reads ahead what is all zeros: 1 ms for the first byte
         self._on_end = on_end
         self._lock = RLock()  # of the notes: a handler of signals may log while one is written
         self._is_over = False
@@ -178,7 +180,7 @@ class FlightTape:
     def keep(self) -> None:
         """Complete the recording. It takes its time."""
         used_bytes = self._messages.stop
-        self._buffer.close()
+        self._close()
         try:
             os.ftruncate(self._place.fd, used_bytes)
         except OSError as exc:
@@ -189,9 +191,14 @@ class FlightTape:
 
     def discard(self) -> None:
         """Delete the recording. It takes its time."""
-        self._buffer.close()
+        self._close()
         os.close(self._place.fd)
         discard(self._place.folder)
+
+    def _close(self) -> None:
+        for ring in (self._kept, self._notes, self._messages):
+            ring.close()
+        self._buffer.close()
 
     def _keep_first(self, records: Iterator[Entry]) -> None:
         """Keep the first text to the server, which tells the rate and the custom keys: it is about to be lost."""

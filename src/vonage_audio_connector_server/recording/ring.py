@@ -10,7 +10,9 @@ written to its end, or none stands there.
 
 from __future__ import annotations
 
+import contextlib
 import mmap
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from struct import Struct, error
@@ -19,7 +21,9 @@ from typing import Final, NamedTuple
 from .recording import Entry, Kind
 
 MAGIC: Final = b"VACTAPE1"
-HEAD_BYTES: Final = 64
+HEAD_BYTES: Final = 4096
+"""A page of memory: regions of whole pages begin with one."""
+
 _HEAD: Final = Struct("<8sI")  # the magic, and how many regions follow
 _CUT: Final = Struct("<QI")  # of a region: bytes of a segment, and how many segments
 _SEQUENCE: Final = Struct("<Q")
@@ -27,7 +31,7 @@ _RECORD: Final = Struct("<dI")  # at_s, and how many bytes the payload has; that
 RECORD_BYTES: Final = _RECORD.size + 1
 """What a record takes besides its payload."""
 
-MOST_REGIONS: Final = (HEAD_BYTES - _HEAD.size) // _CUT.size
+MOST_REGIONS: Final = 8
 
 
 class Region(NamedTuple):
@@ -73,7 +77,7 @@ class Ring:
         on_lost: called with the records of the first segment when that is about to be used anew.
     """
 
-    __slots__ = ("_at", "_buffer", "_end", "_on_lost", "_region", "_sequence", "_start")
+    __slots__ = ("_at", "_buffer", "_on_lost", "_region", "_segment", "_segment_start", "_sequence", "_start")
 
     def __init__(
         self,
@@ -87,43 +91,58 @@ class Ring:
         self._region = region
         self._on_lost = on_lost
         self._sequence = 0
-        self._at = self._end = start
+        self._segment: memoryview
         self._turn()
 
     def add(self, at_s: float, kind: Kind, payload: bytes, /) -> None:
         """Write a record; what is too long for a segment is cut."""
-        at, size = self._at, len(payload)
-        stop = at + RECORD_BYTES + size
-        if stop > self._end:
-            size = min(size, self._region.segment_bytes - _SEQUENCE.size - RECORD_BYTES)
-            at = self._turn()
-            stop = at + RECORD_BYTES + size
-        _packer(size)(self._buffer, at, at_s, size, payload, kind)
-        self._at = stop
+        size = len(payload)
+        try:
+            _packers[size](self._segment, self._at, at_s, size, payload, kind)
+        except (error, KeyError):  # the segment is full, or this size is new
+            size = self._add_slowly(at_s, kind, payload)
+        self._at += size + RECORD_BYTES
 
     def fits(self, payload: bytes) -> bool:
         """Whether a record fits without that an older one is lost."""
-        return self._at + RECORD_BYTES + len(payload) <= self._end
+        return self._at + RECORD_BYTES + len(payload) <= self._region.segment_bytes
 
     @property
     def stop(self) -> int:
         """The end of what was ever written in the region: of what follows nothing is in use."""
-        return self._at if self._sequence <= self._region.segments else self._start + self._region.size_bytes
+        if self._sequence <= self._region.segments:
+            return self._segment_start + self._at
+        return self._start + self._region.size_bytes
 
-    def _turn(self) -> int:
-        """Go on in the next segment; returns where."""
+    def close(self) -> None:
+        """Let the file go; nothing can be written any more."""
+        self._segment.release()
+        self._on_lost = None
+
+    def _add_slowly(self, at_s: float, kind: Kind, payload: bytes) -> int:
+        payload = bytes(payload[: self._region.segment_bytes - _SEQUENCE.size - RECORD_BYTES])
+        if not self.fits(payload):
+            self._turn()
+        size = len(payload)
+        _packer(size)(self._segment, self._at, at_s, size, payload, kind)
+        return size
+
+    def _turn(self) -> None:
+        """Go on in the next segment."""
         segment_bytes, segments = self._region
+        if self._sequence:
+            self._segment.release()
         if self._sequence == segments and self._on_lost is not None:
             self._on_lost(_records(self._buffer, self._start + _SEQUENCE.size, self._start + segment_bytes))
-        start = self._start + self._sequence % segments * segment_bytes
-        self._end = start + segment_bytes
+        self._segment_start = start = self._start + self._sequence % segments * segment_bytes
+        self._segment = segment = memoryview(self._buffer)[start : start + segment_bytes]
+        _make_present(self._buffer, start, segment_bytes)
         if self._sequence >= segments:  # the file was all zeros
-            _SEQUENCE.pack_into(self._buffer, start, 0)
-            self._buffer[start : self._end] = _zeros(segment_bytes)
+            _SEQUENCE.pack_into(segment, 0, 0)
+            segment[:] = _zeros(segment_bytes)
         self._sequence += 1
-        _SEQUENCE.pack_into(self._buffer, start, self._sequence)
-        self._at = start + _SEQUENCE.size
-        return self._at
+        _SEQUENCE.pack_into(segment, 0, self._sequence)
+        self._at = _SEQUENCE.size
 
 
 def read_regions(data: bytes) -> list[list[Entry]]:
@@ -174,10 +193,26 @@ def _records(data: bytes | bytearray | mmap.mmap, at: int, end: int) -> Iterator
 _KINDS: Final = frozenset(Kind)
 
 
-@lru_cache(maxsize=4096)
 def _packer(size: int) -> Callable[..., None]:
-    """Writes a record whose payload has so many bytes."""
-    return Struct(f"<dI{size}sB").pack_into
+    """What writes a record whose payload has so many bytes."""
+    if len(_packers) >= _MOST_PACKERS:
+        _packers.clear()
+    packer = _packers[size] = Struct(f"<dI{size}sB").pack_into
+    return packer
+
+
+_MOST_PACKERS: Final = 2048  # frames have few sizes, texts any
+_packers: Final[dict[int, Callable[..., None]]] = {}
+
+
+def _make_present(buffer: mmap.mmap | bytearray, start: int, size_bytes: int) -> None:
+    """Have the system find memory for a part of a file at once: each page for itself costs ten times as much."""
+    if isinstance(buffer, mmap.mmap) and sys.platform == "linux":
+        with contextlib.suppress(OSError):  # before Linux 5.14
+            buffer.madvise(_MADV_POPULATE_WRITE, start, size_bytes)
+
+
+_MADV_POPULATE_WRITE: Final = 23
 
 
 @lru_cache(maxsize=4)
