@@ -229,7 +229,8 @@ def test_what_a_killed_process_leaves_can_be_read_and_is_adopted(tmp_path: Path)
     assert recording.meta["rate_hz"] == 16_000
     assert payloads(recording, Kind.TEXT_TO_SERVER) == [FIRST_MESSAGE.encode()]
     assert payloads(recording, Kind.AUDIO_TO_SERVER) == [FRAME] * 10
-    assert payloads(recording, Kind.AUDIO_FROM_SERVER) == [ANSWER] * 10
+    answers = payloads(recording, Kind.AUDIO_FROM_SERVER)
+    assert answers in ([ANSWER] * 9, [ANSWER] * 10)  # what has just left is recorded next
     assert notes(recording, "closed") == []
     adopted = TellingRecorder(folder)
     assert adopted.the_one() == recording

@@ -85,7 +85,7 @@ async def test_what_went_out_is_recorded_and_what_was_flushed_before_is_not(reco
     out = [entry for entry in recording.entries if entry.kind in kinds]
     recorded = [one.payload if one.kind is Kind.AUDIO_FROM_SERVER else one.text for one in out]
     assert recorded == gate.sent
-    assert 10 <= sum(isinstance(one, bytes) for one in recorded) < 60
+    assert 0 < sum(isinstance(one, bytes) for one in recorded) < 60
 
 
 async def test_what_came_is_recorded_before_the_handler_has_it(recorder: MemoryRecorder) -> None:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from threading import RLock
 from typing import Any, Final, Literal, TypeVar, get_args
@@ -103,11 +104,14 @@ class FlightRecorder:
                 warn("a call is not recorded: what is being recorded takes all of max_bytes in %s", self.folder)
                 return None
             try:
-                return FlightTape(place, self._regions, {**meta, "began": began}, self._end)
+                tape = FlightTape(place, self._regions, {**meta, "began": began}, self._end)
             except BaseException:
                 os.close(place.fd)
                 discard(place.folder)
                 raise
+            if self._shelf.is_nearly_full:  # last: the thread takes its turn at the interpreter
+                self._do(partial(self._shelf.make_room_ahead, self._ring_bytes, CALL_BYTES))
+            return tape
         except (OSError, ValueError) as exc:  # ValueError: of mmap
             warn("a call is not recorded: %s", exc)
             return None

@@ -8,6 +8,7 @@ may use one folder. A hidden folder without a lock was left by a process that di
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
 import shutil
@@ -20,7 +21,8 @@ from typing import Final
 
 from ..errors import AudioConnectorConfigError
 from ..sparing import warn
-from .folder import RING, read_notes, write_call
+from .folder import CALL, RING, read_notes, write_call
+from .ring import MAGIC
 
 try:
     import fcntl
@@ -30,6 +32,8 @@ except ImportError:  # Windows, where a folder can't be renamed while a file in 
 BLOCK_BYTES: Final = 4096
 _NAME: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d{3}Z-[\w-]+")
 _HIDDEN: Final = re.compile(rf"\.({_NAME.pattern})\.(\d+)")
+_ADOPT_S: Final = 10.0  # so seldom it looks for those that were left, where there is no room
+_MAKING_S: Final = 60.0  # no recorder takes so long from the folder to the head of the ring
 _LOCK_TRIES, _LOCK_TRY_S = 20, 0.0002  # whoever holds it needs less; one that was stopped must not stop all others
 
 
@@ -53,6 +57,9 @@ class Shelf:
         folder: is made, if it isn't there.
         max_bytes: what all recordings in it may take.
 
+    Attributes:
+        is_nearly_full: `make_room_ahead` is of use.
+
     Raises:
         AudioConnectorConfigError: nothing can be written there.
     """
@@ -61,13 +68,15 @@ class Shelf:
         self.folder = folder
         self._max_bytes = max_bytes
         self._lock = Lock()
-        self._sizes: dict[str, int] = {}  # of recordings that are complete, which don't change
+        self._sizes: dict[str, int] = {}  # by name: none changes; what is no recording has 0
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as exc:
             raise AudioConnectorConfigError(f"folder must be one that can be written: {exc}") from exc
+        self._adopted_s = -math.inf
+        self.is_nearly_full = False
         self.adopt_left()
         self._sum_up()
 
@@ -85,7 +94,7 @@ class Shelf:
         Raises:
             OSError: it can't be written.
         """
-        size_bytes = _in_blocks(ring_bytes) + _in_blocks(more_bytes) + BLOCK_BYTES  # the folder itself
+        size_bytes = _size_of(ring_bytes, more_bytes)
         with self._lock, self._locked():
             if not self._make_room(size_bytes):
                 return None
@@ -97,38 +106,58 @@ class Shelf:
                 discard(folder)
                 raise
 
+    def make_room_ahead(self, ring_bytes: int, more_bytes: int) -> None:
+        """Delete the oldest, so that the next `take` has nothing to delete. It takes its time."""
+        with self._lock, self._locked(), contextlib.suppress(OSError):  # which `take` tells
+            self._prune(_size_of(ring_bytes, more_bytes))
+
     def adopt_left(self) -> None:
         """Give those that a process left behind that died their final names."""
-        for name in self._names():
-            hidden = _HIDDEN.fullmatch(name)
-            if hidden is not None and _was_left(self.folder / name):
-                describe(self.folder / name)
-                complete(self.folder / name)
+        self._adopted_s = time.monotonic()
+        for name in filter(_HIDDEN.fullmatch, self._names()):
+            folder = self.folder / name
+            if _is_written(folder):
+                continue
+            if _has_begun(folder):
+                describe(folder)
+                complete(folder)
+            elif _age_s(folder) > _MAKING_S:  # the process died while it made it
+                discard(folder)
 
     def _make_room(self, size_bytes: int) -> bool:
-        taken_bytes = self._sum_up()
-        if taken_bytes + size_bytes > self._max_bytes:
-            self.adopt_left()
-            taken_bytes = self._sum_up()
-        for name in sorted(self._sizes):
-            if taken_bytes + size_bytes <= self._max_bytes:
-                break
-            discard(self.folder / name)
-            if not (self.folder / name).exists():
-                taken_bytes -= self._sizes.pop(name)
-        return taken_bytes + size_bytes <= self._max_bytes
+        """Delete the oldest until there is room; look for those that were left only where nothing else helps."""
+        if self._prune(size_bytes):
+            return True
+        if time.monotonic() - self._adopted_s < _ADOPT_S:
+            return False
+        self.adopt_left()
+        return self._prune(size_bytes)
+
+    def _prune(self, size_bytes: int) -> bool:
+        free_bytes = self._max_bytes - self._sum_up()
+        self.is_nearly_full = free_bytes < 2 * size_bytes
+        if free_bytes < size_bytes:
+            for name in sorted(filter(_NAME.fullmatch, self._sizes)):
+                if discard(self.folder / name):
+                    free_bytes += self._sizes.pop(name)
+                if free_bytes >= size_bytes:
+                    break
+        return free_bytes >= size_bytes
 
     def _sum_up(self) -> int:
         """What all recordings take; those that are being written, what they will take at most."""
-        names = self._names()
-        being_written = sum(int(hidden[2]) for hidden in map(_HIDDEN.fullmatch, names) if hidden is not None)
-        ended = filter(_NAME.fullmatch, names)
-        self._sizes = {name: self._sizes.get(name) or _size_bytes(self.folder / name) for name in ended}
-        return being_written + sum(self._sizes.values())
+        known = self._sizes
+        self._sizes = {name: known[name] if name in known else self._measure(name) for name in self._names()}
+        return sum(self._sizes.values())
+
+    def _measure(self, name: str) -> int:
+        hidden = _HIDDEN.fullmatch(name)
+        if hidden is not None:
+            return int(hidden[2])
+        return _size_bytes(self.folder / name) if _NAME.fullmatch(name) else 0
 
     def _names(self) -> list[str]:
-        with os.scandir(self.folder) as entries:
-            return [entry.name for entry in entries]
+        return os.listdir(self.folder)  # noqa: PTH208 (names are all that is wanted, and quickly)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -177,9 +206,18 @@ def complete(folder: Path) -> None:
         folder.rename(folder.with_name(hidden[1]))
 
 
-def discard(folder: Path) -> None:
-    """Delete a recording."""
-    shutil.rmtree(folder, ignore_errors=True)
+def discard(folder: Path) -> bool:
+    """Delete a recording; returns whether it is gone."""
+    try:
+        for name in (RING, CALL):
+            (folder / name).unlink(missing_ok=True)
+        folder.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:  # somebody has put something into it, or may not delete it
+        shutil.rmtree(folder, ignore_errors=True)
+        return not folder.exists()
+    return True
 
 
 def _make_ring(path: Path, size_bytes: int) -> int:
@@ -199,21 +237,41 @@ def _make_ring(path: Path, size_bytes: int) -> int:
     return fd
 
 
-def _was_left(folder: Path) -> bool:
-    """Whether nobody writes it any more: nobody holds the lock, and it isn't just being made."""
+def _is_written(folder: Path) -> bool:
+    """Whether somebody holds the lock of a recording. On Windows nobody knows: renaming it tells."""
     if fcntl is None:
-        return True  # renaming it tells
+        return False
     try:
         fd = os.open(folder / RING, os.O_RDWR)
     except OSError:
         return False
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return os.pread(fd, 1, 0) != b"\0"
     except OSError:
-        return False
+        return True
     finally:
         os.close(fd)
+    return False
+
+
+def _has_begun(folder: Path) -> bool:
+    """Whether its ring is one, and not just being made."""
+    try:
+        with (folder / RING).open("rb") as ring:
+            return ring.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def _age_s(folder: Path) -> float:
+    try:
+        return time.time() - folder.stat().st_mtime
+    except OSError:  # it is gone meanwhile
+        return 0.0
+
+
+def _size_of(ring_bytes: int, more_bytes: int) -> int:
+    return _in_blocks(ring_bytes) + _in_blocks(more_bytes) + BLOCK_BYTES  # the folder itself
 
 
 def _size_bytes(folder: Path) -> int:
