@@ -24,7 +24,7 @@ $(shell for v in $(VENV) $(LOWEST_VENV) $(BENCH_VENV) $(MICRO_VENV); do [ -e $$v
 PIP := bin/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help lint type format test test-lowest conformance demo docs bench bench-quick bench-micro clean
+.PHONY: help lint type format test test-lowest conformance demo console docs bench bench-quick bench-micro clean
 # Two installs into one environment must not run at once, not even under `make -j`.
 .NOTPARALLEL:
 
@@ -55,6 +55,9 @@ conformance: $(DEV) ## run the Autobahn test suite against the WebSocket protoco
 
 demo: $(LEAN) ## let a simulated session speak to a real server, and print what it heard
 	$(VENV)/bin/python examples/demo.py
+
+console: $(LEAN) ## serve the parrot with a page to talk to it, and print the link
+	$(VENV)/bin/vonage-audio-connector talk examples/parrot.py:on_connect --no-open $(ARGS)
 
 docs: $(DOCS) ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict

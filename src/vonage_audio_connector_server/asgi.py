@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Collection, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Literal
 
 from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
@@ -28,7 +28,7 @@ from .errors import AudioConnectorConfigError
 from .link.application import LINK
 from .link.asgi import ASGILink
 from .link.base import Link
-from .mounting import answer_without_slash
+from .mounting import answer_without_slash, path_below
 from .recording.recorder import Recorder
 from .steps import Handler, call
 
@@ -66,6 +66,7 @@ class AudioConnector:
         watchdog: tell in the log which line blocks the event loop for more than 0.1 s.
         recorder: keeps what the server saw of each call, for the case that it ends badly: a `FlightRecorder`. None:
             nothing is recorded.
+        console: serve a page at `/console` on which one talks to the program; see `AudioConnectorConfig`.
 
     Raises:
         AudioConnectorConfigError: a value is wrong; the message names the field.
@@ -89,6 +90,7 @@ class AudioConnector:
         max_duration_s: float | None = None,
         watchdog: bool = True,
         recorder: Recorder | None = None,
+        console: Literal[False, True, "anywhere"] = False,
     ) -> None:
         self.config = AudioConnectorConfig(
             on_connect=on_connect,
@@ -106,6 +108,7 @@ class AudioConnector:
             max_duration_s=max_duration_s,
             watchdog=watchdog,
             recorder=recorder,
+            console=console,
         )
         self._calls = Calls()
         # Of the server that has asked it last, if that is one of ours; before, it may be any of ours.
@@ -113,11 +116,28 @@ class AudioConnector:
         self._has_lifespan = self.config.on_start is None  # it has been entered, or nothing is missed without
         self._router = Router(lifespan=self.lifespan)  # for all but WebSockets
         answer_without_slash(AudioConnector)
+        self._console: Any = None
+        if console:
+            from .console import Console  # only then: it takes the simulator, which no server needs
+
+            self._console = Console(self, self._calls, anywhere=console == "anywhere")
 
     @property
     def connections(self) -> int:
         """How many connections are being served now."""
         return self._calls.places
+
+    def tell_console(self, address: str = "<the connector's address>") -> None:
+        """Say in the log, once, where the console is, if it is switched on; a server of ours does it by itself."""
+        if self._console is not None and not self._console.is_told:
+            self._console.is_told = True
+            logger.info("the console is at %s%s", address, self._console.link)
+
+    @property
+    def console_link(self) -> str | None:
+        """The path of the console's page below that of the connector, with its token; None: it is switched off."""
+        link: str | None = None if self._console is None else self._console.link
+        return link
 
     @property
     def draining(self) -> bool:
@@ -126,6 +146,9 @@ class AudioConnector:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a WebSocket, the lifespan, or an HTTP request, which is answered with 404."""
+        if self._console is not None and scope["type"] != "lifespan" and self._console.serves(path_below(scope)):
+            await self._console(scope, receive, send)
+            return
         if scope["type"] != "websocket":
             await self._router(scope, receive, send)
             return
@@ -207,6 +230,7 @@ class AudioConnector:
                     yield
         """
         self._has_lifespan = True
+        self.tell_console()
         if self.config.on_start is not None:
             await call(self.config.on_start)
         try:
@@ -238,6 +262,7 @@ class AudioConnector:
                 "on_start has not run, because the application around this connector doesn't enter its lifespan: "
                 "write 'async with connector.lifespan(app): yield' there"
             )
+        self.tell_console()
         server_calls = _extension(scope, CALLS)
         self._servers = () if server_calls is None else (server_calls,)
         link = _extension(scope, LINK)
@@ -295,6 +320,8 @@ class AudioConnector:
         finally:
             for calls in groups:
                 calls.live.discard(one)
+                if one.close_report is not None:
+                    calls.ended.append(one.close_report)
         if has_own_link:  # whoever wraps `receive` or `send`, and saw no message, sees the end
             if one.closing is not None:
                 code, _, reason = one.closing

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from weakref import WeakSet
 
 import anyio
@@ -10,12 +11,16 @@ import anyio
 from .call.call import Call
 from .call.questions import heard
 from .close_codes import SERVICE_RESTART
+from .results import CloseReport
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
 CALLS = "vonage_audio_connector_server.calls"
 """Under this name a server of ours puts its `Calls` into the extensions of an ASGI scope."""
 
+
+ENDED = 20
+"""So many close reports are remembered."""
 
 SERVERS: WeakSet[Calls] = WeakSet()
 """The calls of each server of ours in this process that has not ended."""
@@ -26,6 +31,7 @@ class Calls:
 
     Attributes:
         live: those that are accepted.
+        ended: how those ended that were, the newest last.
         places: how many those are, and those that are being let in.
         is_draining: nobody is let in any more.
         open_address: of a server that can be reached from outside, until it is told that a connector of it has no
@@ -34,6 +40,7 @@ class Calls:
 
     def __init__(self) -> None:
         self.live: set[Call] = set()
+        self.ended: deque[CloseReport] = deque(maxlen=ENDED)
         self.places = 0
         self.is_draining = False
         self.open_address: str | None = None

@@ -58,6 +58,9 @@ class AudioConnectorConfig:
             costs a thread, and 20 callbacks a second while there are connections.
         recorder: keeps what the server saw of each call, for the case that it ends badly: a `FlightRecorder`. None:
             nothing is recorded.
+        console: True: serve a page at `/console`, below the path of the connector, on which one talks to the program
+            from a browser on this machine. Its link, with a token, is in the log. `anywhere`: from other machines,
+            too, which takes TLS for the microphone.
 
     Raises:
         AudioConnectorConfigError: a value is wrong; the message names the field.
@@ -78,6 +81,7 @@ class AudioConnectorConfig:
     max_duration_s: float | None = None
     watchdog: bool = True
     recorder: Recorder | None = None
+    console: Literal[False, True, "anywhere"] = False
 
     def __post_init__(self) -> None:
         self._check(
@@ -117,6 +121,7 @@ class AudioConnectorConfig:
         self._check("when_full", is_policy, "'wait' or 'raise'")
         is_limit = self.max_duration_s is None or _is_seconds(self.max_duration_s, 1.0)
         self._check("max_duration_s", is_limit, "a number of seconds, 1 or more, or None")
+        self._check("console", self.console in (False, True, "anywhere"), "True, False or 'anywhere'")
         self._check("watchdog", isinstance(self.watchdog, bool), "True or False")
         is_recorder = isinstance(self.recorder, Recorder) and not isinstance(self.recorder, type)
         self._check("recorder", self.recorder is None or is_recorder, "a FlightRecorder, or what has its 'begin'")

@@ -32,6 +32,13 @@ def answer_without_slash(kind: type) -> None:
     setattr(Mount, _DONE, True)
 
 
+def path_below(scope: MutableMapping[str, Any]) -> str:
+    """The path of a request as a mounted application sees it."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path.removeprefix(root) if root and path.startswith(root) else path
+
+
 def _holds(mount: Mount, kind: type) -> bool:
     """Whether it is one of ours that is mounted, behind whatever middleware of the mount."""
     app: object = mount.app

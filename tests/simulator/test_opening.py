@@ -20,8 +20,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from vonage_audio_connector_server import AudioConnector, Client, SharedSecret, WebSocketProtocol
 from vonage_audio_connector_server.simulator import Conversation, Faults, Patience, Setup, simulate
-from vonage_audio_connector_server.simulator.call import NothingHeardError, SimulatedCall
+from vonage_audio_connector_server.simulator.call import SimulatedCall
 from vonage_audio_connector_server.simulator.carrier import DialError
+from vonage_audio_connector_server.simulator.heard import NothingHeardError
 from vonage_audio_connector_server.simulator.opening import dial
 from vonage_audio_connector_server.simulator.steps import Hear, Interrupt, Mute, Press, Say, Sound, Wait
 from vonage_audio_connector_server.simulator.steps import Send as SendText

@@ -91,7 +91,7 @@ class Call:
         self.threads = Threads(self.waits)
         self.thread_id = self.threads.thread_id
         self.link = link
-        self._place = place
+        self.place = place
         self._is_known = False  # the log has told of it
         self._failed_s = -math.inf  # when the turn of the event loop began in which something failed last
         self._config = config
@@ -181,7 +181,7 @@ class Call:
             stats=self.stats(),
         )
         # One that ended before anything told its rate has no other line.
-        logger.info("connection %s: %s%s", self.id, self.close_report, "" if self._is_known else f"; {self._place}")
+        logger.info("connection %s: %s%s", self.id, self.close_report, "" if self._is_known else f"; {self.place}")
         self.output.stop()
         if self._tasks is not None:
             self._tasks.cancel_scope.deadline = self._loop_time() + GRACE_S
@@ -290,7 +290,7 @@ class Call:
             self._is_known = True
             audio_format = self.session.audio_format
             rate_hz = 0 if audio_format is None else audio_format.rate_hz
-            logger.info("connection %s: begun, %s, %d Hz", self.id, self._place, rate_hz)
+            logger.info("connection %s: begun, %s, %d Hz", self.id, self.place, rate_hz)
         self.output.changed()
         if self.out.has_more:
             self.output.pump_soon()

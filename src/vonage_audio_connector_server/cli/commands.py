@@ -12,6 +12,7 @@ from ..errors import AudioConnectorError, AudioConnectorStartServerError
 from .exits import FAILED, INTERRUPTED, refuse
 from .options import SECRET_VARIABLE, shared_secret
 from .simulate import simulate
+from .talk import talk
 from .target import load_target, served
 from .tls import server_tls
 
@@ -42,6 +43,7 @@ def options(
 
 
 app.command()(simulate)
+app.command()(talk)
 
 
 @app.command()
@@ -70,6 +72,9 @@ def serve(
         Literal["auto", "websockets-sansio", "wsproto"],
         typer.Option(help="What speaks WebSocket; auto: this library's own, the fastest."),
     ] = "auto",
+    console: Annotated[
+        bool, typer.Option("--console", help="Serve the page on which one talks to the program, at /console.")
+    ] = False,
     drain_s: Annotated[
         float, typer.Option("--drain", metavar="S", min=0, help="How long answers may go on after Ctrl-C or SIGTERM.")
     ] = 10.0,
@@ -88,6 +93,7 @@ def serve(
             authorize=shared_secret(secret_parameter),
             max_connections=max_connections,
             ws=ws,
+            console=console,
         )
         Video().run_audio_connector_server(config, drain_s=drain_s)
     except AudioConnectorStartServerError as exc:

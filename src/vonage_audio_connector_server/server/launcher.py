@@ -100,6 +100,8 @@ async def start_server(config: AudioConnectorServerConfig) -> AudioConnectorServ
         if isinstance(app, AudioConnector) and app.config.authorize is None:
             calls.tell_open()  # of the connectors in another application the first one that is called tells
     logger.info("listening on %s", handle.get_address())
+    if isinstance(app, AudioConnector):
+        app.tell_console(handle.get_address().replace("ws", "http", 1))
     return handle
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.abc
+from anyio.lowlevel import checkpoint
 
 from ..errors import AudioConnectorConfigError
 from ..recording import Entry, Recording
@@ -23,6 +23,7 @@ from ..waits import CHANGED, Question, Waits
 from .carrier import CLOSE_S, Carrier, Lost
 from .compare import assert_same
 from .faults import Faults
+from .heard import Heard, NothingHeardError
 from .listening import Listening
 from .network import Relay
 from .said import Said
@@ -39,29 +40,6 @@ LIMIT_S = 120.0
 """An answer without end is cut off behind this, unless the caller says otherwise."""
 
 NORMAL = 1000
-
-
-class NothingHeardError(AssertionError):
-    """Nothing was heard in time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """An answer that was heard.
-
-    Attributes:
-        start_s: when it began.
-        end_s: when it ended.
-        after_s: how long it began after the end of the speech before it.
-        pcm: its sound, with the pauses in it.
-        is_over: whether it ended by itself, before the limit and the end of the call.
-    """
-
-    start_s: float
-    end_s: float
-    after_s: float
-    pcm: bytes
-    is_over: bool = True
 
 
 class Saying:
@@ -255,6 +233,8 @@ class SimulatedCall:
     async def until(self, question: Question) -> None:
         """Wait until a question is over, or the call has ended; it is asked anew whenever something happened."""
         await self._waits.wait(lambda now_s: None if self.ended is not None else question(now_s))
+        if self.ended is not None:
+            await checkpoint()  # whoever waits in a loop must not hold up all others
 
     # What is known
 
@@ -275,10 +255,14 @@ class SimulatedCall:
         recording = self.twin.recording
         return Recording(recording.meta, sorted(recording.entries, key=_at_s))
 
+    def play(self) -> None:
+        """Let the router play up to now, so that `twin.router.heard` has all that was heard."""
+        self.twin.router.play(self.twin.origin_s + self.now_s)
+
     @property
     def heard(self) -> bytes:
         """All that was heard since the accept, silence included: 16-bit mono PCM."""
-        self.twin.router.play(self.twin.origin_s + self.now_s)
+        self.play()
         return bytes(self.twin.router.heard)
 
     def heard_between(self, start_s: float, end_s: float) -> bytes:

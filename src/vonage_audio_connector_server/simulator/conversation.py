@@ -13,10 +13,11 @@ import anyio
 from ..errors import AudioConnectorConfigError
 from ..recording import Recording
 from ..runtime import single_error
-from .call import ANSWER_S, LIMIT_S, QUIET_S, NothingHeardError, SimulatedCall
+from .call import ANSWER_S, LIMIT_S, QUIET_S, SimulatedCall
 from .carrier import DialError, Lost
 from .devices import Devices
 from .faults import Faults
+from .heard import NothingHeardError
 from .loudness import level_dbfs
 from .opening import dial
 from .report import Ending, Outcome, SimulationReport, report_of

@@ -15,8 +15,9 @@ a test that fails keeps what was said and heard, with the report.
 
 from __future__ import annotations
 
-from ..simulator.call import Heard, NothingHeardError, Saying
+from ..simulator.call import Saying
 from ..simulator.carrier import DialError
+from ..simulator.heard import Heard, NothingHeardError
 from ..simulator.network import Faults
 from ..simulator.setup import Setup
 from ..simulator.speech import recording

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from os import PathLike
 
-from ..simulator.call import Heard
 from ..simulator.compare import SAME, assert_same
+from ..simulator.heard import Heard
 from ..simulator.sound_files import read_audio
 
 Sound = bytes | Heard | str | PathLike[str]
