@@ -148,7 +148,8 @@ def test_a_call_of_the_page(visit: Callable[..., Any]) -> None:
             page.send_json({"mute": False})
             page.send_json({"send": '{"own": 1}'})
 
-            heard, told = b"", []
+            heard = b""
+            told: list[dict[str, Any]] = []
             while len(told) < 5 or LOUD not in heard:
                 message = page.receive()
                 heard += message.get("bytes") or b""

@@ -47,7 +47,7 @@ ANSWERS = {"echo": "answered", "parrot": "answered", "record": "no answer"}
 
 @dataclass(frozen=True)
 class Case:
-    """One fault. `outcome`: of the call, None: that of a good one. `server`: the code and who closed, as it saw that."""
+    """One fault. `outcome`: of the call, None: that of a good one. `server`: code and closer, as it saw them."""
 
     name: str
     faults: Faults | None = None

@@ -96,7 +96,7 @@ class Check:
 
     def _evaluate(self, values: Mapping[str, Value]) -> object:
         try:
-            from simpleeval import SimpleEval  # type: ignore[import-untyped]
+            from simpleeval import SimpleEval
         except ImportError as exc:
             raise MissingExtraError("a check", "cli") from exc
         evaluator = SimpleEval(operators=_OPERATORS, functions={}, names=dict(values))

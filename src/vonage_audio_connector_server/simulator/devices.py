@@ -103,7 +103,7 @@ async def open_devices(rate_hz: int) -> AsyncIterator[Devices]:
 
 def _open(audio_format: AudioFormat) -> tuple[Devices, ExitStack]:
     try:
-        import sounddevice  # type: ignore[import-untyped]
+        import sounddevice
     except ImportError as exc:
         raise MissingExtraError("the microphone", "mic") from exc
     except OSError as exc:  # sounddevice is there, but no PortAudio

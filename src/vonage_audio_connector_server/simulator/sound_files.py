@@ -98,7 +98,7 @@ def _read_any(name: str, rate_hz: int | None) -> tuple[bytes, int]:
     """The PCM of any file, and the rate of that."""
     try:
         import numpy as np
-        import soundfile  # type: ignore[import-untyped]
+        import soundfile
     except (ImportError, OSError) as exc:  # an OSError where libsndfile is missing
         raise MissingExtraError(f"reading {name}, which isn't a WAV file of 16-bit mono PCM,", "cli") from exc
     if Path(name).suffix.lower() == ".raw":

@@ -66,7 +66,7 @@ def render_html(
     try:
         import jinja2
         import numpy  # noqa: F401 (only to see whether it is there)
-        from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
+        from plotly.offline import get_plotlyjs
     except ImportError as exc:
         raise MissingExtraError("the report as HTML", "cli") from exc
     timelines = [Timeline.of(recording) for recording in recordings]
