@@ -11,6 +11,7 @@ import typer
 from ..errors import AudioConnectorError, AudioConnectorStartServerError
 from .exits import FAILED, INTERRUPTED, refuse
 from .options import SECRET_VARIABLE, shared_secret
+from .replay import replay, report
 from .simulate import simulate
 from .talk import talk
 from .target import load_target, served
@@ -44,6 +45,8 @@ def options(
 
 app.command()(simulate)
 app.command()(talk)
+app.command()(replay)
+app.command()(report)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 
 from ..recording import Recording
+from ..runtime import single_error
 from ..simulator import Conversation, Faults, Patience, Progress, SimulationReport
 from ..simulator.devices import open_devices
 from ..simulator.report import joined
@@ -88,9 +89,10 @@ async def _run_all(conversations: Sequence[Conversation], with_devices: bool, on
             one.devices = devices
             await run(0)
         return
-    async with asyncio.TaskGroup() as tasks:
-        for number in range(len(conversations)):
-            tasks.create_task(run(number))
+    with single_error():
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(len(conversations)):
+                tasks.create_task(run(number))
 
 
 def _joined(recording: Recording, plan: Plan, here: Program | None) -> Recording:
