@@ -8,18 +8,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
-from vonage_audio_connector_server import AudioConnector, Client, FlightRecorder
+from vonage_audio_connector_server import AudioConnector, Client, FlightRecorder, JSONTransport
 from vonage_audio_connector_server.recording import Kind, MemoryRecorder, Recording, read_folder, write_folder
 from vonage_audio_connector_server.simulator.replay import Replayed, replay
+from vonage_audio_connector_server.simulator.wav import read_wav
 from vonage_audio_connector_server.testing import first_message, frames, on_virtual_clock, run, session, tone
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 LOUD = tone(0.3)
 
 
@@ -59,7 +62,9 @@ async def fails(client: Client) -> None:
 async def record(on_connect: Callable[[Client], Any], **settings: Any) -> tuple[Recording, Recording]:
     """A call, as the router and as the server saw it."""
     recorder = MemoryRecorder()
-    async with session(AudioConnector(on_connect, recorder=recorder), **settings) as call:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(suppress(LookupError))  # of `fails`
+        call = await stack.enter_async_context(session(AudioConnector(on_connect, recorder=recorder), **settings))
         await call.say(LOUD if settings.get("rate_hz", 16_000) == 16_000 else tone(0.3, settings["rate_hz"]))
         await call.wait(1.0)
     return call.recording, recorder.recordings[0]
@@ -102,10 +107,73 @@ async def test_an_error_is_the_same_again_or_gone(caplog: pytest.LogCaptureFixtu
     gone = await replay(recording, AudioConnector(answers))
 
     assert same.same_error is True
-    assert same.sentence == "It fails again, with the same error: LookupError: no such customer"
+    assert same.failed_at_s == pytest.approx(0.44, abs=0.021)  # at the twentieth frame
+    assert same.sentence == (
+        f"It fails again, at {same.failed_at_s:.2f} s, with the same error: LookupError: no such customer"
+    )
+    assert same.traceback.startswith("Traceback")
+    assert "in on_audio" in same.traceback
     assert [data["code"] for _, data in same.recording.notes("closed")] == [1011]
     assert (gone.errors, gone.same_error) == ((), False)
     assert any(one.what == "it ends otherwise" for one in gone.differences)
+
+
+@on_virtual_clock
+async def test_a_program_with_a_recorder_of_its_own_is_not_recorded_and_its_error_is_seen(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _, recording = await record(fails)
+    own = MemoryRecorder()
+
+    again = await replay(recording, AudioConnector(fails, recorder=own))
+
+    assert again.same_error is True
+    assert own.recordings == []
+
+
+@on_virtual_clock
+async def test_json_audio_travels_in_the_field_of_the_program() -> None:
+    transport = JSONTransport("question", "answer")
+    recorder = MemoryRecorder()
+    async with session(
+        AudioConnector(answers, recorder=recorder, audio_transport=transport), transport=transport
+    ) as call:
+        await call.say(LOUD)
+        await call.wait(1.0)
+    (recording,) = recorder.recordings
+
+    again = await replay(recording, AudioConnector(answers, audio_transport=transport))
+
+    assert recording.meta["transport"] == "json"
+    assert any(entry.kind is Kind.AUDIO_FROM_SERVER for entry in again.recording.entries)
+    assert again.sentence == "The answer is the same."
+
+
+@on_virtual_clock
+async def test_other_speech_at_the_same_time_is_told() -> None:
+    async def says(client: Client, pcm: bytes) -> None:
+        await client.wait_format()
+        await client.send_audio_buffer(pcm, pad_last_frame=True)
+
+    whole, _ = read_wav(EXAMPLES / "audio" / "librivox-2.wav")
+    speech, other = whole[6_400:38_400], whole[38_400:70_400]
+    _, recording = await record(partial(says, pcm=speech))
+
+    again = await replay(recording, AudioConnector(partial(says, pcm=other)))
+
+    assert "something else is heard" in [one.what for one in again.differences]
+
+
+@on_virtual_clock
+@pytest.mark.parametrize(("code", "by"), [(1001, "session"), (1005, "session"), (1006, "network"), (1012, "server")])
+async def test_it_ends_as_it_ended(code: int, by: str) -> None:
+    _, recording = await record(answers)
+    recording.entries.pop()
+    recording.note(1.4, "closed", code=code, reason="", by=by)
+
+    again = await replay(recording, AudioConnector(answers))
+
+    assert again.sentence == "The answer is the same."
 
 
 @on_virtual_clock
@@ -130,9 +198,10 @@ def test_a_flight_recording_of_a_call_that_failed_replays(tmp_path: Path) -> Non
     recorder = FlightRecorder(tmp_path / "calls")
 
     async def call() -> None:
-        async with session(AudioConnector(fails, recorder=recorder)) as one:
-            await one.say(LOUD)
-            await one.wait(1.0)
+        with suppress(LookupError):
+            async with session(AudioConnector(fails, recorder=recorder)) as one:
+                await one.say(LOUD)
+                await one.wait(1.0)
 
     run(call)
     recorder.wait()

@@ -19,7 +19,7 @@ from ..formats import FRAME_MS
 from ..link.base import Link
 from ..link.recorded import RecordedLink
 from ..recording.log_lines import LOG_LINES, shortened
-from ..recording.recorder import AUDIO_FIELD, META, Recorder, Tape
+from ..recording.recorder import AUDIO_FIELD, META, Recorder, SoleRecorder, Tape
 from ..results import ClosedBy, CloseReport, ConnectionStats
 from ..runtime import call_clock
 from ..sparing import warn
@@ -35,14 +35,15 @@ _STATS = [entry.name for entry in fields(ConnectionStats)]
 
 RECORDER = "vonage_audio_connector_server.recorder"
 """Under this name whoever serves an application puts a `Recorder` into the extensions of an ASGI scope, for its calls
-that have none by their settings."""
+that have none by their settings; a `SoleRecorder` for all."""
 
 
 def make_call(
     link: Link, config: AudioConnectorConfig, call_id: str, place: str, recorder: Recorder | None = None
 ) -> Call:
     """A call, recorded where the settings, or who serves it, say so; the other arguments are those of `Call`."""
-    recorder = config.recorder or recorder
+    if not isinstance(recorder, SoleRecorder):
+        recorder = config.recorder or recorder
     if recorder is not None:
         clock = call_clock()
         origin_s = clock()

@@ -57,6 +57,8 @@ def replay(
         for one in replayed.differences:
             typer.echo(f"{one.at_s:8.2f} s  {one.what}")
             typer.echo(f"            was {one.recorded or '–'}\n            is  {one.replayed or '–'}")
+        if replayed.traceback:
+            typer.echo(replayed.traceback)
     if replayed.differences or replayed.errors:
         raise typer.Exit(FAILED)
 
@@ -84,8 +86,9 @@ def report(
         checks = [Check(expression) for expression in check or []]
         recordings = _read_all(folder)
         reports = [report_of(recording) for recording in recordings]
-        page = output_path or folder.resolve().with_suffix(".html")
-        outputs.write_page(page, recordings, reports, folder.resolve().name)
+        whole = folder.resolve()  # its name has a dot in it, and before it where the process was killed
+        page = output_path or whole.with_name(f"{whole.name.lstrip('.')}.html")
+        outputs.write_page(page, recordings, reports, whole.name)
         sounds = [] if sound_path is None else outputs.write_sound(sound_path, recordings)
         results = outputs.run_checks(checks, reports) if checks else []
     except (AudioConnectorError, OSError) as exc:
@@ -106,8 +109,8 @@ def report(
 async def _replay(recording: Any, app: Any, path: str) -> Any:
     from ..simulator.replay import replay as replay_call
 
-    async with _lifespan(app):
-        return await replay_call(recording, app, path)
+    async with _lifespan(app) as state:
+        return await replay_call(recording, app, path, state=state)
 
 
 @asynccontextmanager
@@ -119,7 +122,7 @@ async def _lifespan(app: Any) -> Any:
     async with anyio.create_task_group() as tasks:
         cycle = Lifespan(app)
         await cycle.start(tasks)
-        yield
+        yield cycle.state
         await cycle.stop()
         tasks.cancel_scope.cancel()
 
@@ -138,7 +141,11 @@ def _read_all(folder: Path) -> list[Any]:
     try:
         return [read_folder(folder)]
     except AudioConnectorError:
-        inside = [one for one in sorted(folder.iterdir()) if one.is_dir()] if folder.is_dir() else []
+        inside = (
+            [one for one in sorted(folder.iterdir(), key=lambda one: one.name.lstrip(".")) if one.is_dir()]
+            if folder.is_dir()
+            else []
+        )
         if not inside:
             raise
     found = []

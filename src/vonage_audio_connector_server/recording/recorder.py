@@ -125,6 +125,23 @@ class MemoryRecorder:
         return tape
 
 
+class SoleRecorder(MemoryRecorder):
+    """Records instead of the recorder in the settings: a call that is none of a customer's is not kept with theirs.
+
+    Attributes:
+        audio_field: of the latest call, as in the meta of `Recorder.begin`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.audio_field: str | None = None
+
+    def begin(self, meta: Mapping[str, Any]) -> MemoryTape:
+        """See `Recorder`."""
+        self.audio_field = meta.get(AUDIO_FIELD)
+        return super().begin(meta)
+
+
 def recording_of(entries: Iterable[Entry]) -> Recording:
     """A recording of what was added to a tape and noted on it, in whatever order; the meta was noted, too."""
     meta: dict[str, Any] = {}
