@@ -49,7 +49,7 @@ def virtual_clock() -> Any:
         clock: object = current_clock()
     else:
         clock = getattr(asyncio.get_running_loop(), "virtual_clock", None)
-    return clock if hasattr(clock, "call_at") else None
+    return clock if hasattr(clock, "now_s") else None
 
 
 def native_loop() -> Any:
@@ -254,34 +254,36 @@ class TrioTimer:
 
 
 class VirtualTimer:
-    """A timer of a virtual clock on trio: that calls plain functions by itself, and no task has to wait."""
+    """A timer of a virtual clock, which calls it by itself: no task has to wait, and no callback of the loop is made.
 
-    __slots__ = ("_clock", "_due_s", "_function", "_handle")
+    Attributes:
+        due_s: for when it is set; infinity: it isn't.
+    """
+
+    __slots__ = ("_clock", "_function", "due_s")
 
     def __init__(self, function: Callable[[float], None], clock: Any) -> None:
         self._clock = clock
-        self._due_s = math.inf
         self._function = function
-        self._handle: Any = None
+        self.due_s = math.inf
 
     def at(self, due_s: float, now_s: float) -> None:
         """See `Timer`."""
-        if due_s < self._due_s:
-            self.stop()
-            self._due_s = due_s
-            self._handle = self._clock.call_at(max(due_s, now_s + TICK_S), self._fire)
+        if due_s < self.due_s:
+            self.due_s = due_s
+            self._clock.add(due_s if due_s > now_s else now_s + TICK_S, due_s, self)
 
     def stop(self) -> None:
         """See `Timer`."""
-        if self._handle is not None:
-            self._handle.cancel()
-            self._handle = None
+        self.due_s = math.inf
+        self._function = _nothing
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """See `Timer`."""
 
-    def _fire(self) -> None:
-        due_s, self._due_s, self._handle = self._due_s, math.inf, None
+    def fire(self) -> None:
+        """Its time has come; called by the clock."""
+        due_s, self.due_s = self.due_s, math.inf
         self._function(due_s)
 
 
@@ -291,10 +293,10 @@ def _nothing(due_s: float) -> None:
 
 def make_timer(function: Callable[[float], None]) -> Timer:
     """A timer of the running event loop."""
-    if not on_trio():
-        return AsyncioTimer(function)
     clock = virtual_clock()
-    return TrioTimer(function) if clock is None else VirtualTimer(function, clock)
+    if clock is not None:
+        return VirtualTimer(function, clock)
+    return TrioTimer(function) if on_trio() else AsyncioTimer(function)
 
 
 def loop_time() -> Callable[[], float]:

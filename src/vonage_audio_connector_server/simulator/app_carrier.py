@@ -1,10 +1,12 @@
-"""A call of an ASGI application in this process, without a socket: on asyncio and trio, in real or virtual time."""
+"""A call of an ASGI application in this process, without a socket: on asyncio and trio, in real or virtual time.
+
+Whoever calls a connector may offer it a link, as our own server does: then messages go past `receive` and `send`.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping, Sequence
-from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -18,7 +20,9 @@ from .failures import refused
 
 Message = MutableMapping[str, Any]
 Application = Callable[[Any, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
+MakeLink = Callable[[Callable[[bytes | str], None], Callable[[int, str], None]], Any]
 
+LINK = "vonage_audio_connector_server.link"  # of link.application, which is the server's side
 NORMAL, GOING_AWAY, NO_STATUS, ABNORMAL, INTERNAL_ERROR = 1000, 1001, 1005, 1006, 1011
 NORMAL_CODES = (NORMAL, GOING_AWAY, NO_STATUS)
 
@@ -31,13 +35,19 @@ class AppCarrier:
         path: what is asked for, with its query.
         headers: of the upgrade request.
         state: of the application's lifespan.
+        make_link: makes the link that a connector may take, of what gets its messages and how it closes; None: none.
 
     Attributes:
         error: what the application raised.
     """
 
     def __init__(
-        self, app: Application, path: str, headers: Sequence[tuple[str, str]], state: dict[str, Any] | None = None
+        self,
+        app: Application,
+        path: str,
+        headers: Sequence[tuple[str, str]],
+        state: dict[str, Any] | None = None,
+        make_link: MakeLink | None = None,
     ) -> None:
         self._app = app
         self._scope = _scope(path, headers, {} if state is None else state)
@@ -49,6 +59,9 @@ class AppCarrier:
         self._status = 403  # of a refusal
         self._is_open = False
         self._lost: Lost | None = None
+        self._link: Any = None
+        if make_link is not None:
+            self._link = self._scope["extensions"][LINK] = make_link(self._message_received, self._closed)
         self.error: Exception | None = None
 
     async def connect(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -77,6 +90,9 @@ class AppCarrier:
         """See `Carrier`."""
         if self._lost is not None:
             return
+        if self._is_linked:
+            self._link.give(messages)
+            return
         for message in messages:
             kind = "bytes" if isinstance(message, bytes) else "text"
             self._inbox.append({"type": "websocket.receive", kind: message})
@@ -89,7 +105,13 @@ class AppCarrier:
     def abort(self, reason: str) -> None:
         """See `Carrier`."""
         self._inbox.clear()  # what is on the way is lost with the connection
+        if self._is_linked:
+            self._link.lose()
         self._hang_up(ABNORMAL, "", Lost(ABNORMAL, reason, "simulator", kind="lost"))
+
+    @property
+    def _is_linked(self) -> bool:
+        return self._link is not None and self._link.is_taken
 
     def _go_on(self) -> None:
         """Let the application read: here and now where it waits for it, on asyncio, as over our own server."""
@@ -104,6 +126,8 @@ class AppCarrier:
             self._inbox.append({"type": "websocket.disconnect", "code": code, "reason": reason})
             self._waiter.wake()
             self._end(lost)
+            if self._is_linked:
+                self._link.give([(code, reason)])
 
     async def _run(self) -> None:
         try:
@@ -139,11 +163,13 @@ class AppCarrier:
             self._closed(message.get("code") or NORMAL, message.get("reason") or "")
         else:
             data = message.get("bytes")
-            content: bytes | str = message["text"] if data is None else data
-            if self._receiver is None:
-                self._early.append(content)
-            else:
-                self._receiver.message_received(content)
+            self._message_received(message["text"] if data is None else data)
+
+    def _message_received(self, content: bytes | str) -> None:
+        if self._receiver is None:
+            self._early.append(content)
+        else:
+            self._receiver.message_received(content)
 
     def _closed(self, code: int, reason: str) -> None:
         if not self._is_open:
@@ -181,7 +207,7 @@ class Lifespan:
         self._waiter: Any = None
         self._told: dict[str, anyio.Event] = {}
         self._failed: str | None = None
-        self._is_supported = True
+        self._is_over = False  # it has returned, or raised: one that knows no lifespan does so at once
 
     async def start(self, tasks: anyio.abc.TaskGroup) -> None:
         """Let it start up, as far as the application knows of it.
@@ -194,27 +220,33 @@ class Lifespan:
         await self._ask("startup")
 
     async def stop(self) -> None:
-        """Let it shut down."""
-        if self._is_supported:
-            await self._ask("shutdown")
+        """Let it shut down.
+
+        Raises:
+            DialError: it failed.
+        """
+        await self._ask("shutdown")
 
     async def _ask(self, what: str) -> None:
-        told = self._told[what] = anyio.Event()
-        self._to_app.append({"type": f"lifespan.{what}"})
-        self._waiter.wake()
-        await told.wait()
+        if not self._is_over:
+            told = self._told[what] = anyio.Event()
+            self._to_app.append({"type": f"lifespan.{what}"})
+            self._waiter.wake()
+            await told.wait()
         if self._failed is not None:
             raise DialError(f"the application's {what} failed: {self._failed}")
 
     async def _run(self) -> None:
         scope = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": self.state}
-        with suppress(BaseExceptionGroup):
-            try:
-                await self._app(scope, self._receive, self._send)
-            except Exception:  # noqa: BLE001 (an application that knows no lifespan raises whatever it likes)
-                self._is_supported = False
-        for told in self._told.values():
-            told.set()
+        try:
+            await self._app(scope, self._receive, self._send)
+        except Exception as exc:  # noqa: BLE001 (an application that knows no lifespan raises whatever it likes)
+            if "shutdown" in self._told:
+                self._failed = self._failed or repr(exc)
+        finally:
+            self._is_over = True
+            for told in self._told.values():
+                told.set()
 
     async def _receive(self) -> Message:
         while not self._to_app:

@@ -88,6 +88,7 @@ class SimulatedCall:
         self._timer = make_timer(self._wake)
         self._waits = Waits(clock, self._ask_at)
         self._ask_s = CHANGED  # when whoever waits asks again at the latest
+        self._armed_s = CHANGED  # for when the timer is set
         self._has_hung_up = False
         self._listening = Listening(twin)
 
@@ -276,13 +277,14 @@ class SimulatedCall:
     def message_received(self, message: bytes | str, *, is_fragmented: bool = False) -> None:
         """See `Receiver`."""
         if self.ended is None and not self._has_hung_up:
-            self.twin.message_received(message, self._clock(), is_fragmented=is_fragmented)
+            now_s = self._clock()
+            self.twin.message_received(message, now_s, is_fragmented=is_fragmented)
             violation = self.twin.router.violation
-            if violation is None:
-                self._arm(self._clock())
-            else:
+            if violation is not None:
                 self._has_hung_up = True
                 self._carrier.abort(f"the router broke it off: {violation}")
+            elif self.twin.has_changed or self._armed_s > now_s + self.twin.audio_format.frame_s:
+                self._arm(now_s)
 
     def lost(self, lost: Lost) -> None:
         """See `Receiver`."""
@@ -296,9 +298,11 @@ class SimulatedCall:
 
     def _ask_at(self, due_s: float, now_s: float) -> None:
         self._ask_s = min(self._ask_s, due_s)
+        self._armed_s = min(self._armed_s, due_s)
         self._timer.at(due_s, now_s)
 
     def _wake(self, due_s: float) -> None:
+        self._armed_s = CHANGED
         try:
             self._pump()
         except Exception as exc:  # noqa: BLE001 (nobody is there to get it; who holds the call does, and not a silence)
@@ -322,7 +326,8 @@ class SimulatedCall:
             twin.has_changed = False
             self._ask_s = self._waits.ask(now_s)
         again_s = self._ask_s if self._has_hung_up else min(twin.next_s, self._ask_s)
-        if again_s < CHANGED and self.ended is None:
+        if again_s < self._armed_s and self.ended is None:
+            self._armed_s = again_s
             self._timer.at(again_s, now_s)
 
     def _nothing(self, within_s: float) -> str:

@@ -16,6 +16,7 @@ FLOOR_DBFS = -96.0
 """The level of digital silence: nothing of 16 bits is below it."""
 
 _FULL_SCALE = 32_768
+_LOUD = _FULL_SCALE * 10 ** (LOUD_DBFS / 20)
 
 _STRIDE = 7  # of the samples that tell whether a frame is loud: only a tone of a 7th of their rate could hide between
 
@@ -27,7 +28,11 @@ def level_dbfs(pcm: bytes) -> float:
 
 def is_loud(frame: bytes) -> bool:
     """Whether a frame is loud enough to be speech; every seventh of its samples tells."""
-    return frame.count(0) < len(frame) and _level_dbfs(_samples(frame)[::_STRIDE]) > LOUD_DBFS
+    if frame.count(0) == len(frame):
+        return False
+    samples = _samples(frame)[::_STRIDE]
+    # One sample that is so loud makes the frame loud, whatever the others are.
+    return max(samples, default=0) > _LOUD * len(samples) ** 0.5 or _level_dbfs(samples) > LOUD_DBFS
 
 
 def _samples(pcm: bytes) -> array[int]:

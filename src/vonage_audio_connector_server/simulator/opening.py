@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import anyio
 import anyio.abc
 
+from ..errors import AudioConnectorError
 from ..runtime import call_clock, single_error
 from ..waits import CHANGED
-from .app_carrier import AppCarrier, Lifespan
+from .app_carrier import AppCarrier, Lifespan, MakeLink
 from .call import SimulatedCall
 from .carrier import CLOSE_S, Carrier, DialError
 from .failures import explain
@@ -73,6 +74,7 @@ async def call_app(
     setup: Setup | None = None,
     *,
     lifespan: bool = True,
+    make_link: MakeLink | None = None,
     make_call: type[C],
 ) -> AsyncIterator[C]:
     """Call an ASGI application in this process; leaving the block hangs up, and waits for the application's end.
@@ -82,28 +84,50 @@ async def call_app(
         path: what is asked for, with its query.
         setup: the settings of the call.
         lifespan: run its start-up and shutdown around the call.
+        make_link: see `AppCarrier`.
         make_call: the class of what is yielded.
 
     Raises:
         DialError: it refused the connection, or failed.
+        AudioConnectorError: the application went on for `APP_END_S` after the end of the call, and was cancelled.
         Exception: what the application raised during the call.
     """
     setup = setup or Setup()
+    failed: list[Exception] = []  # an error of the block doesn't keep the application from ending in order
     with single_error():
         async with anyio.create_task_group() as tasks:
             cycle = Lifespan(app) if lifespan else None
             if cycle is not None:
                 await cycle.start(tasks)
-            carrier = AppCarrier(app, path, setup.request_headers(), None if cycle is None else cycle.state)
+            state = None if cycle is None else cycle.state
+            carrier = AppCarrier(app, path, setup.request_headers(), state, make_link)
             async with anyio.create_task_group() as serving:
-                async with _held(carrier, setup, serving, make_call) as call:
-                    yield call
+                with _kept(failed):
+                    async with _held(carrier, setup, serving, make_call) as call:
+                        yield call
                 serving.cancel_scope.deadline = anyio.current_time() + APP_END_S
-            if cycle is not None:
-                await cycle.stop()
+            with _kept(failed):
+                if serving.cancel_scope.cancelled_caught and not failed:
+                    raise AudioConnectorError(f"the application went on for {APP_END_S:g} s after the end of its call")
+                if cycle is not None:
+                    await cycle.stop()
             tasks.cancel_scope.cancel()
     if carrier.error is not None:
-        raise carrier.error
+        failed.append(carrier.error)
+    if failed:
+        try:
+            raise failed[0]
+        finally:
+            failed.clear()  # its traceback holds this frame
+
+
+@contextmanager
+def _kept(failed: list[Exception]) -> Iterator[None]:
+    """Keep an error: what stands behind the block is done before it is raised."""
+    try:
+        yield
+    except Exception as exc:  # noqa: BLE001 (see above)
+        failed.append(exc)
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from .frames import first_message, frames, silence, tone
 from .running import VIRTUAL_ASYNCIO, VIRTUAL_TRIO, on_virtual_clock, run
 from .session import session
 from .sounds import assert_same_speech
+from .stuck import StuckError
 
 __all__ = [
     "VIRTUAL_ASYNCIO",
@@ -38,6 +39,7 @@ __all__ = [
     "Saying",
     "ServerText",
     "Setup",
+    "StuckError",
     "TestCall",
     "VirtualClock",
     "VirtualClockLoop",

@@ -7,9 +7,9 @@ from typing import Any
 
 from ..core.wire import load_object
 from ..recording import Kind
-from ..simulator.call import LIMIT_S, Saying, SimulatedCall
+from ..simulator.call import Saying, SimulatedCall
 from ..simulator.report.hole import holes_of
-from ..simulator.report.turns import Turns, Utterance
+from ..simulator.report.turns import BEING_HEARD_S, Turns, Utterance
 from .kept import keep
 
 
@@ -65,8 +65,8 @@ class TestCall(SimulatedCall):
         """
         start_s, frame_s = of.start_s, self.twin.audio_format.frame_s
         assert start_s is not None, "the caller has not begun to say it: await it first"
-        since = start_s - LIMIT_S  # nothing that is interrupted is longer
-        near = [run for run in self.twin.loud if run[1] * frame_s >= since]
+        first = int((start_s - BEING_HEARD_S) / frame_s) - 1  # what was over by then is not interrupted
+        near = [(max(start, first), end) for start, end in self.twin.loud if end > first]
         loud_s = [tick * frame_s for start, end in near for tick in range(start, end)]
         said = Utterance(start_s, start_s + of.said.speech_s, interrupts=True)
         (interruption,) = Turns([said], loud_s, self._clears_s(), frame_s).interruptions

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from functools import cache
 from os import PathLike
 from typing import Any
 
@@ -30,6 +31,7 @@ def silence(duration_s: float, rate_hz: int = 16_000) -> bytes:
     return bytes(2 * round(duration_s * rate_hz))
 
 
+@cache
 def tone(duration_s: float, rate_hz: int = 16_000, *, pitch_hz: float = 440.0) -> bytes:
     """PCM of a tone that is loud enough to count as speech, at -12 dBFS."""
     step = 2 * math.pi * pitch_hz / rate_hz

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import Any, Literal, TypeVar
 
 import anyio
 
 from ..errors import MissingExtraError
 from .clock import VirtualClock, VirtualClockLoop
+from .stuck import LIMIT_S, limited
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -32,14 +34,18 @@ VIRTUAL_TRIO: tuple[str, dict[str, Any]] = ("trio", {"clock": _NewClock()})
 _BACKENDS = {"asyncio": VIRTUAL_ASYNCIO, "trio": VIRTUAL_TRIO}
 
 
-def on_virtual_clock(test: F | None = None, *, backends: tuple[Backend, ...] = ("asyncio", "trio")) -> Any:
+def on_virtual_clock(
+    test: F | None = None, *, backends: tuple[Backend, ...] = ("asyncio", "trio"), limit_s: float = LIMIT_S
+) -> Any:
     """Mark a coroutine test function: it runs on a virtual clock, on asyncio and on trio.
 
-    It is run by the pytest plugin that anyio brings, fixtures that are coroutines included.
+    It is run by the pytest plugin that anyio brings, fixtures that are coroutines included. Where it waits for what
+    never comes it fails with a `StuckError`.
 
     Args:
         test: the test; with `@on_virtual_clock(backends=("asyncio",))` it is given later.
         backends: where to run it.
+        limit_s: how long it may take, in virtual time; an hour by default.
     """
     try:
         import pytest
@@ -48,13 +54,37 @@ def on_virtual_clock(test: F | None = None, *, backends: tuple[Backend, ...] = (
 
     def mark(test: F) -> F:
         params = [pytest.param(_BACKENDS[name], id=name) for name in backends]
-        marked: F = pytest.mark.anyio(pytest.mark.parametrize("anyio_backend", params)(test))
+        marked: F = pytest.mark.anyio(pytest.mark.parametrize("anyio_backend", params)(_limited(test, limit_s)))
         return marked
 
     return mark if test is None else mark(test)
 
 
-def run(function: Callable[..., Awaitable[T]], *args: object, backend: Backend = "asyncio") -> T:
-    """Run a coroutine function on a virtual clock, for tests that are no coroutines; returns what it returns."""
+def run(
+    function: Callable[..., Awaitable[T]], *args: object, backend: Backend = "asyncio", limit_s: float = LIMIT_S
+) -> T:
+    """Run a coroutine function on a virtual clock, for tests that are no coroutines; returns what it returns.
+
+    Args:
+        function: what to run.
+        *args: its arguments.
+        backend: where.
+        limit_s: how long it may take, in virtual time.
+
+    Raises:
+        StuckError: it waits for what never comes.
+    """
     name, options = _BACKENDS[backend]
-    return anyio.run(function, *args, backend=name, backend_options=options)
+    result: T = anyio.run(_limited(function, limit_s), *args, backend=name, backend_options=options)
+    return result
+
+
+def _limited(function: Callable[..., Awaitable[Any]], limit_s: float) -> Callable[..., Awaitable[Any]]:
+    """The function, with an end in any case."""
+
+    @wraps(function)
+    async def run_limited(*args: Any, **settings: Any) -> Any:
+        with limited(limit_s):
+            return await function(*args, **settings)
+
+    return run_limited

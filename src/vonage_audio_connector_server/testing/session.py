@@ -9,12 +9,14 @@ from typing import Any
 
 from ..asgi import AudioConnector
 from ..errors import AudioConnectorConfigError
+from ..link.in_process import InProcessLink
 from ..runtime import virtual_clock
 from ..signatures import takes
 from ..simulator.network import Faults
 from ..simulator.opening import call_app, dial
 from ..simulator.setup import Setup
 from .call import TestCall
+from .raised import Raising
 
 
 @asynccontextmanager
@@ -44,7 +46,9 @@ async def session(
     Raises:
         AudioConnectorConfigError: the target or a setting can't be used.
         DialError: nobody was there, or the connection was refused.
-        Exception: what the application raised during the call, at the end of the block.
+        AudioConnectorError: the application went on for 20 s after the end of the call.
+        Exception: what the program raised during the call and nobody handled, at the end of the block: that of a
+            handler, too, which closes the call with 1011. An error of the block itself goes first.
     """
     setup = Setup(**settings)
     if isinstance(target, str):
@@ -56,5 +60,15 @@ async def session(
     if faults is not None or ssl_context is not None:
         raise AudioConnectorConfigError("faults and ssl_context are for the address of a server: there is no network")
     app = target if takes(target, "scope", "receive", "send") else AudioConnector(target)
-    async with call_app(app, path, setup, lifespan=lifespan, make_call=TestCall) as call:
-        yield call
+    raising = Raising(app)
+    try:
+        async with call_app(
+            raising, path, setup, lifespan=lifespan, make_link=InProcessLink, make_call=TestCall
+        ) as call:
+            yield call
+    except Exception as exc:
+        if raising.errors and exc not in raising.errors and exc.__context__ is None:
+            exc.__context__ = raising.errors[0]  # why it was, as a rule
+        raise
+    if raising.errors:
+        raise raising.errors[0]
