@@ -21,9 +21,11 @@ BUILD.mkdir(exist_ok=True)
 print("A parrot is served on this machine; a simulated session says librivox-2.wav to it.", flush=True)
 try:
     app(
-        ["simulate", f"{HERE / 'parrot.py'}:on_connect", "--input", str(HERE / "audio" / "librivox-2.wav")]
-        + ["--output", str(BUILD / "heard.wav"), "--report", str(BUILD / "report.html")]
-        + ["--compare", "--check", "gaps == 0 and same_as_question > 0.99"]
+        [
+            *("simulate", f"{HERE / 'parrot.py'}:on_connect", "--input", str(HERE / "audio" / "librivox-2.wav")),
+            *("--output", str(BUILD / "heard.wav"), "--report", str(BUILD / "report.html")),
+            *("--compare", "--check", "gaps == 0 and same_as_question > 0.99"),
+        ]
     )
 except SystemExit as ended:
     print("The report as a page, to be opened in a browser: build/report.html")
