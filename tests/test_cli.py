@@ -423,7 +423,7 @@ class TestServe:
     @pytest.mark.parametrize(
         ("arguments", "told"),
         [
-            (["a_bot"], "'a_bot' names nothing"),
+            ([":f"], "':f' names nothing"),
             (["no_such_module:f"], "there is no module 'no_such_module'"),
             (["a_bot.no_such:f"], "there is no module 'a_bot.no_such'"),
             (["no_such.py:f"], "there is no file no_such.py"),
