@@ -125,7 +125,7 @@ def test_all_that_it_can_leave_behind(url: str, speech: Path) -> None:
     assert code == 0
     assert page.read_text("utf-8").lstrip().startswith("<!doctype html>")
     told = [json.loads(line) for line in events.read_text("utf-8").splitlines()]
-    assert [one["json"]["event"] for one in told if "json" in one][0] == "websocket:connected", told
+    assert next(one["json"]["event"] for one in told if "json" in one) == "websocket:connected"
     assert {one["note"] for one in told if "note" in one} >= {"said", "closed"}
     recording = read_folder(record)
     assert (recording.meta["seen_by"], recording.meta["rate_hz"]) == ("router", 8000)

@@ -260,7 +260,8 @@ async def test_standalone_over_tls(tmp_path: Path) -> None:
 BLOCKED = """
 import runpy, sys
 
-sys.modules |= dict.fromkeys(["fastapi", "numpy", "rich", "soxr", "typer", "uvloop", "webrtcvad"])
+missing = "fastapi jinja2 numpy plotly pytest rich simpleeval sounddevice soundfile soxr trio typer"
+sys.modules |= dict.fromkeys([*missing.split(), "uvloop", "webrtcvad", "yaml"])
 sys.argv = sys.argv[1:]
 if sys.argv[0] == "uvicorn":
     runpy.run_module("uvicorn", run_name="__main__", alter_sys=True)
