@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..core.wire import load_object
-from ..recording import Kind
+from ..recording import Kind, Recording
 from ..simulator.call import Saying, SimulatedCall
 from ..simulator.report.hole import holes_of
+from ..simulator.report.joined import joined
 from ..simulator.report.turns import BEING_HEARD_S, Turns, Utterance
-from .kept import keep
+from .kept import NotesRecorder, keep
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +30,17 @@ class ServerText:
 
 
 class TestCall(SimulatedCall):
-    """A call that a test holds; see `SimulatedCall` for what the caller does and waits for."""
+    """A call that a test holds; see `SimulatedCall` for what the caller does and waits for.
+
+    Attributes:
+        notes: what the program's side noted; None: it is in another process.
+    """
 
     __test__ = False  # pytest: no test
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self.notes: NotesRecorder | None = None
         keep(self)
 
     @property
@@ -45,6 +51,12 @@ class TestCall(SimulatedCall):
             for entry in self.twin.recording.entries
             if entry.kind is Kind.TEXT_FROM_SERVER
         ]
+
+    @property
+    def both_sides(self) -> Recording:
+        """All that has happened, and, where that is known, what the program's side had to say of it."""
+        noted = None if self.notes is None else self.notes.recording
+        return self.recording if noted is None else joined(self.recording, noted)
 
     def assert_no_gap(self, over_ms: float = 20) -> None:
         """Assert that there is no hole longer than this inside of what was heard; none that was asked for counts.

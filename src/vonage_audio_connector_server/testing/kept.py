@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..recording import Kind, Recording
+from ..recording.recorder import MemoryTape
+
 _kept: list[Any] | None = None  # None: nobody asks for them
 
 
@@ -19,8 +22,40 @@ def keep(call: Any) -> None:
         _kept.append(call)
 
 
-def end() -> list[Any]:
-    """The test is over; returns its calls."""
+def calls() -> list[Any]:
+    """Those of the test, until now."""
+    return list(_kept or ())
+
+
+def end() -> None:
+    """The test is over: let go of them."""
     global _kept
-    calls, _kept = _kept or [], None
-    return calls
+    _kept = None
+
+
+class NotesRecorder:
+    """Keeps what only the program's side of a call knows: its log, its errors, why there were gaps.
+
+    It is the `Recorder` of an application's calls while somebody asks for them.
+
+    Attributes:
+        recording: of the last call; None: none was recorded.
+    """
+
+    def __init__(self) -> None:
+        self.recording: Recording | None = None
+
+    def begin(self, meta: Any) -> MemoryTape | None:
+        """See `Recorder`."""
+        if _kept is None:
+            return None
+        tape = _Notes(meta)
+        self.recording = tape.recording
+        return tape
+
+
+class _Notes(MemoryTape):
+    """Keeps no messages: the router's side has them."""
+
+    def add(self, at_s: float, kind: Kind, payload: bytes, /) -> None:
+        pass

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import anyio
 
@@ -34,6 +34,12 @@ VIRTUAL_TRIO: tuple[str, dict[str, Any]] = ("trio", {"clock": _NewClock()})
 _BACKENDS = {"asyncio": VIRTUAL_ASYNCIO, "trio": VIRTUAL_TRIO}
 
 
+@overload
+def on_virtual_clock(test: F, *, backends: tuple[Backend, ...] = ..., limit_s: float = ...) -> F: ...
+@overload
+def on_virtual_clock(
+    test: None = None, *, backends: tuple[Backend, ...] = ..., limit_s: float = ...
+) -> Callable[[F], F]: ...
 def on_virtual_clock(
     test: F | None = None, *, backends: tuple[Backend, ...] = ("asyncio", "trio"), limit_s: float = LIMIT_S
 ) -> Any:
@@ -84,7 +90,6 @@ def _limited(function: Callable[..., Awaitable[Any]], limit_s: float) -> Callabl
 
     @wraps(function)
     async def run_limited(*args: Any, **settings: Any) -> Any:
-        with limited(limit_s):
-            return await function(*args, **settings)
+        return await limited(function(*args, **settings), limit_s)
 
     return run_limited

@@ -16,7 +16,7 @@ from ..simulator.network import Faults
 from ..simulator.opening import call_app, dial
 from ..simulator.setup import Setup
 from .call import TestCall
-from .raised import Raising
+from .watched import Watched
 
 
 @asynccontextmanager
@@ -60,15 +60,16 @@ async def session(
     if faults is not None or ssl_context is not None:
         raise AudioConnectorConfigError("faults and ssl_context are for the address of a server: there is no network")
     app = target if takes(target, "scope", "receive", "send") else AudioConnector(target)
-    raising = Raising(app)
+    watched = Watched(app)
     try:
         async with call_app(
-            raising, path, setup, lifespan=lifespan, make_link=InProcessLink, make_call=TestCall
+            watched, path, setup, lifespan=lifespan, make_link=InProcessLink, make_call=TestCall
         ) as call:
+            call.notes = watched.notes
             yield call
     except Exception as exc:
-        if raising.errors and exc not in raising.errors and exc.__context__ is None:
-            exc.__context__ = raising.errors[0]  # why it was, as a rule
+        if watched.errors and exc not in watched.errors and exc.__context__ is None:
+            exc.__context__ = watched.errors[0]  # why it was, as a rule
         raise
-    if raising.errors:
-        raise raising.errors[0]
+    if watched.errors:
+        raise watched.errors[0]

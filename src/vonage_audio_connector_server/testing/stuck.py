@@ -2,52 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import linecache
+import sysconfig
+from collections.abc import Awaitable, Generator
+from pathlib import Path
+from typing import Any, TypeVar
 
 import anyio
 
 from ..runtime import virtual_clock
 
+T = TypeVar("T")
+
 LIMIT_S = 3600.0
 """How long a test may go on in virtual time, unless it says otherwise."""
 
+_LIBRARIES = (str(Path(__file__).parents[1]), sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"))
+
 
 class StuckError(AssertionError):
-    """The test waits, and nothing is ever going to happen; or its time is over. Its cause tells where it waits."""
+    """The test waits, and nothing is ever going to happen; or its time is over. It says where it waits."""
 
 
-@contextmanager
-def limited(limit_s: float = LIMIT_S) -> Iterator[None]:
-    """End the block where it is stuck.
+async def limited(function: Awaitable[T], limit_s: float) -> T:
+    """What a coroutine returns.
 
     Args:
+        function: a coroutine that has not begun.
         limit_s: how long it may take, in virtual time.
 
     Raises:
-        StuckError: it was stuck.
+        StuckError: it waits for what never comes.
     """
     clock = virtual_clock()
     scope = anyio.CancelScope()
-    reasons: list[str] = []
-    waiting: BaseException | None = None
+    told = ""
 
     def end(reason: str) -> None:
-        reasons.append(reason)
+        nonlocal told
+        told = f"{reason}: it waits {_place_of(function)}"
         scope.cancel()
 
     clock.watch(end, limit_s)
     try:
         with scope:
-            try:
-                yield
-            except anyio.get_cancelled_exc_class() as exc:
-                waiting = exc  # its traceback ends where the block waited
-                raise
+            return await function
     finally:
         clock.watch(None)
-    if scope.cancelled_caught:
-        try:
-            raise StuckError(reasons[0]) from waiting
-        finally:
-            waiting = None  # its traceback holds this frame
+    raise StuckError(told)
+
+
+def _place_of(waiting: Any) -> str:
+    """Where a coroutine waits: the innermost place that is none of a library."""
+    place = "somewhere"
+    while waiting is not None:
+        kind = "gi" if isinstance(waiting, Generator) else "cr"
+        frame = getattr(waiting, f"{kind}_frame", None)
+        if frame is not None and not frame.f_code.co_filename.startswith(_LIBRARIES):
+            file, line = frame.f_code.co_filename, frame.f_lineno
+            source = linecache.getline(file, line).strip()
+            place = f"at {file}:{line}, in {frame.f_code.co_name}: {source}"
+        waiting = getattr(waiting, f"{kind}_{'yieldfrom' if kind == 'gi' else 'await'}", None)
+    return place

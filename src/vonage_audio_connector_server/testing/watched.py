@@ -1,4 +1,4 @@
-"""What a program raised in a call and nobody handled: the test gets it, as it was raised.
+"""An application that is called in a test: what it raised and nobody handled, the test gets, as it was raised.
 
 A connector tells such an error to the log and closes the call with 1011, in a test as in production. The log has the
 error itself; the context, which all that an application starts inherits, tells whose it is.
@@ -10,7 +10,9 @@ import logging
 from contextvars import ContextVar
 from typing import Any
 
+from ..call.recorded import RECORDER
 from ..recording.log_lines import OF_A_CALL, logger
+from .kept import NotesRecorder
 
 _raised: ContextVar[list[Exception] | None] = ContextVar("raised", default=None)
 
@@ -30,7 +32,7 @@ class _Errors(logging.Filter):
 _ERRORS = _Errors()
 
 
-class Raising:
+class Watched:
     """An ASGI application whose errors are kept.
 
     Args:
@@ -38,16 +40,20 @@ class Raising:
 
     Attributes:
         errors: what it raised while it served calls.
+        notes: what its side of the call noted.
     """
 
     def __init__(self, app: Any) -> None:
         self.errors: list[Exception] = []
+        self.notes = NotesRecorder()
         self._app = app
         logger.addFilter(_ERRORS)  # it is there once, however often
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one ASGI scope."""
         _raised.set(self.errors)
+        if scope["type"] == "websocket":
+            scope["extensions"][RECORDER] = self.notes
         try:
             await self._app(scope, receive, send)
         except Exception as exc:
