@@ -18,7 +18,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ..asgi import AudioConnector
 from ..call.recorded import RECORDER
 from ..config import AudioConnectorServerConfig
-from ..errors import AudioConnectorStartServerError
 from ..recording import Recording
 from ..recording.recorder import MemoryRecorder
 from ..video import Video
@@ -39,7 +38,7 @@ class Program:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._ready = threading.Event()
-        self._failed: AudioConnectorStartServerError | None = None
+        self._failed: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="program", daemon=True)
 
     def start(self) -> None:
@@ -72,17 +71,17 @@ class Program:
         await self._app(scope, receive, send)
 
     def _run(self) -> None:
-        asyncio.run(self._main())
+        try:
+            asyncio.run(self._main())
+        except Exception as exc:  # noqa: BLE001 (whoever waits for the start gets it)
+            self._failed = exc
+        finally:
+            self._ready.set()
 
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         config = AudioConnectorServerConfig(host="127.0.0.1", port=0, app=self._serve)
-        try:
-            handle = await Video().start_audio_connector_server(config)
-        except AudioConnectorStartServerError as exc:
-            self._failed = exc
-            self._ready.set()
-            return
+        handle = await Video().start_audio_connector_server(config)
         self.address = f"ws://127.0.0.1:{handle.port}"
         self._ready.set()
         await self._stop.wait()
