@@ -21,7 +21,7 @@ from ..recording.recorder import SoleRecorder
 from ..runtime import call_clock, single_error
 from .app_carrier import ABNORMAL, NORMAL, AppCarrier, Application
 from .carrier import Lost
-from .compare import SAME, similarity
+from .compare import similarity
 from .form import AudioForm
 from .loudness import loud_ticks
 from .opening import APP_END_S
@@ -36,6 +36,9 @@ END_S = 10.0
 
 SOUND_S = 1.0
 """So long a piece of what was heard is looked for in what is heard now."""
+
+OTHER = 0.5
+"""Below this similarity a piece is something else; a late frame or two, which move the rest of it, leave more."""
 
 SHIFT_S = 0.1
 """Speech that begins or ends this much earlier or later is still the same: a batch of frames."""
@@ -306,7 +309,7 @@ def _sounds_otherwise(recorded: Timeline, replayed: Timeline) -> list[Difference
         was = recorded.heard[tick * frame_bytes : next_tick * frame_bytes]
         first, last = (max(0, at + shift) * frame_bytes for at in (tick - slack, next_tick + slack))
         now = replayed.heard[first:last]
-        if was not in now and any(loud_ticks(now, audio_format)) and similarity(was, now) < SAME:
+        if was not in now and any(loud_ticks(now, audio_format)) and similarity(was, now) < OTHER:
             return [Difference(recorded.begin_s + tick * frame_s, "something else is heard", "speech", "other speech")]
     return []
 
