@@ -7,19 +7,19 @@ import shlex
 import sys
 from pathlib import Path
 
-from .target import CommandError
+from ..errors import MissingExtraError
 
 
 def serve_again(folder: Path) -> None:
     """Run this command, without `--reload`, until Ctrl-C; begin it anew when a Python file in the folder changes.
 
     Raises:
-        CommandError: watchfiles is not installed.
+        MissingExtraError: watchfiles is not installed.
     """
     try:
         watchfiles = importlib.import_module("watchfiles")
     except ImportError as exc:
-        raise CommandError("--reload needs watchfiles: pip install watchfiles") from exc
+        raise MissingExtraError("serve --reload", "cli") from exc
     options = [one for one in sys.argv[1:] if one != "--reload"]
     # Whoever changes a file wants to hear it: nothing is waited for.
     command = [sys.executable, "-m", __package__.partition(".")[0], *options, "--drain", "0"]
