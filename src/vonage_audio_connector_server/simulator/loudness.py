@@ -31,8 +31,10 @@ def is_loud(frame: bytes) -> bool:
     if frame.count(0) == len(frame):
         return False
     samples = _samples(frame)[::_STRIDE]
+    if not samples:
+        return False
     # One sample that is so loud makes the frame loud, whatever the others are.
-    return max(samples, default=0) > _LOUD * len(samples) ** 0.5 or _level_dbfs(samples) > LOUD_DBFS
+    return max(samples) > _LOUD * len(samples) ** 0.5 or _level_dbfs(samples) > LOUD_DBFS
 
 
 def _samples(pcm: bytes) -> array[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from ..core.wire import load_object
@@ -81,10 +82,12 @@ class TestCall(SimulatedCall):
         near = [(max(start, first), end) for start, end in self.twin.loud if end > first]
         loud_s = [tick * frame_s for start, end in near for tick in range(start, end)]
         said = Utterance(start_s, start_s + of.said.speech_s, interrupts=True)
-        (interruption,) = Turns([said], loud_s, self._clears_s(), frame_s).interruptions
+        (interruption,) = Turns([said], loud_s, self._clears_s(start_s), frame_s).interruptions
         silent_s = interruption.silent_after_s or 0.0
         assert silent_s * 1000 <= ms, f"the program was heard for {silent_s * 1000:.0f} ms more, {ms:g} are allowed"
 
-    def _clears_s(self) -> list[float]:
-        is_clear = self.twin.rules.is_clear
-        return [event.at_s for event in self.events if is_clear(event.data)]
+    def _clears_s(self, since_s: float) -> list[float]:
+        messages = (entry for entry in reversed(self.twin.recording.entries) if entry.kind is not Kind.NOTE)
+        latest = takewhile(lambda entry: entry.at_s >= since_s, messages)
+        texts = [entry for entry in latest if entry.kind is Kind.TEXT_FROM_SERVER]
+        return [entry.at_s for entry in reversed(texts) if self.twin.rules.is_clear(entry.data)]
