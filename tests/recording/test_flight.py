@@ -99,9 +99,14 @@ def check_failed_call(recording: Recording) -> None:
 
 @alone
 def test_a_call_that_ends_well_leaves_nothing(way: Way, recorder: TellingRecorder) -> None:
-    caller = way.serve(AudioConnector(listen, recorder=recorder))()
+    async def greet(client: Client) -> None:
+        client.set_handler(on_audio=lambda frame: None)
+        await client.send_json_packet({"here": 1})
+
+    caller = way.serve(AudioConnector(greet, recorder=recorder))()
     caller.send(FIRST_MESSAGE)
     caller.send(FRAME)
+    caller.receive()
     assert len(recorder.kept()) == 1  # while it goes on
     caller.hang_up()
     assert not recorder.wait_for_end()
