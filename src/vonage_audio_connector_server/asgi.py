@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Collection, MutableMapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
@@ -31,6 +31,9 @@ from .link.base import Link
 from .mounting import answer_without_slash, path_below
 from .recording.recorder import Recorder
 from .steps import Handler, call
+
+if TYPE_CHECKING:
+    from .console import Console
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
@@ -116,28 +119,21 @@ class AudioConnector:
         self._has_lifespan = self.config.on_start is None  # it has been entered, or nothing is missed without
         self._router = Router(lifespan=self.lifespan)  # for all but WebSockets
         answer_without_slash(AudioConnector)
-        self._console: Any = None
+        self.console: Console | None = None
         if console:
             from .console import Console  # only then: it takes the simulator, which no server needs
 
-            self._console = Console(self, self._calls, anywhere=console == "anywhere")
+            self.console = Console(self, self._calls, anywhere=console == "anywhere")
 
     @property
     def connections(self) -> int:
         """How many connections are being served now."""
         return self._calls.places
 
-    def tell_console(self, address: str = "<the connector's address>") -> None:
-        """Say in the log, once, where the console is, if it is switched on; a server of ours does it by itself."""
-        if self._console is not None and not self._console.is_told:
-            self._console.is_told = True
-            logger.info("the console is at %s%s", address, self._console.link)
-
     @property
     def console_link(self) -> str | None:
         """The path of the console's page below that of the connector, with its token; None: it is switched off."""
-        link: str | None = None if self._console is None else self._console.link
-        return link
+        return None if self.console is None else self.console.link
 
     @property
     def draining(self) -> bool:
@@ -146,9 +142,11 @@ class AudioConnector:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a WebSocket, the lifespan, or an HTTP request, which is answered with 404."""
-        if self._console is not None and scope["type"] != "lifespan" and self._console.serves(path_below(scope)):
-            await self._console(scope, receive, send)
-            return
+        if self.console is not None and scope["type"] != "lifespan":
+            self.console.tell_where(scope)
+            if self.console.serves(path_below(scope)):
+                await self.console(scope, receive, send)
+                return
         if scope["type"] != "websocket":
             await self._router(scope, receive, send)
             return
@@ -230,7 +228,8 @@ class AudioConnector:
                     yield
         """
         self._has_lifespan = True
-        self.tell_console()
+        if self.console is not None:
+            self.console.tell()
         if self.config.on_start is not None:
             await call(self.config.on_start)
         try:
@@ -262,7 +261,6 @@ class AudioConnector:
                 "on_start has not run, because the application around this connector doesn't enter its lifespan: "
                 "write 'async with connector.lifespan(app): yield' there"
             )
-        self.tell_console()
         server_calls = _extension(scope, CALLS)
         self._servers = () if server_calls is None else (server_calls,)
         link = _extension(scope, LINK)

@@ -184,7 +184,7 @@ class AudioConnectorServerConfig(AudioConnectorConfig):
 
     def _check_belongs_to_the_server(self) -> None:
         for entry in fields(AudioConnectorConfig):
-            if entry.name not in ("on_start", "on_stop") and getattr(self, entry.name) != entry.default:
+            if entry.name not in ("on_start", "on_stop", "console") and getattr(self, entry.name) != entry.default:
                 raise AudioConnectorConfigError(
                     f"{entry.name} is a setting of a connector: set it there, and not with app"
                 )

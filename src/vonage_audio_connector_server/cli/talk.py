@@ -5,47 +5,42 @@ from __future__ import annotations
 import asyncio
 import webbrowser
 from contextlib import suppress
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import AudioConnectorError, AudioConnectorStartServerError
 from .exits import FAILED, refuse
-from .target import CommandError, load_target, served
+from .serve import _log_to_console
+from .target import load_target, served
 
 
 def talk(
     target: Annotated[
-        str,
-        typer.Argument(metavar="MODULE:NAME", help="on_connect, or a connector with console=True: bot.py:on_connect."),
+        str, typer.Argument(metavar="MODULE:NAME", help="on_connect, or an ASGI app: bot.py:on_connect or bot:app.")
     ],
     port: Annotated[int, typer.Option(min=0, max=65_535, help="The port to listen on; 0 takes a free one.")] = 8765,
     no_open: Annotated[bool, typer.Option("--no-open", help="Print the link, and open no browser.")] = False,
 ) -> None:
     """Talk to your program: serve it on this machine, and open a page with microphone and loudspeaker."""
+    _log_to_console("info")
     try:
         with suppress(KeyboardInterrupt):
-            asyncio.run(_talk(load_target(target), port, opens=not no_open))
+            asyncio.run(_talk(served(load_target(target)), port, opens=not no_open))
     except AudioConnectorStartServerError as exc:
         refuse(exc, FAILED)
     except (AudioConnectorError, OSError) as exc:
         refuse(exc)
 
 
-async def _talk(target: object, port: int, *, opens: bool) -> None:
-    from ..asgi import AudioConnector
+async def _talk(program: dict[str, Any], port: int, *, opens: bool) -> None:
     from ..config import AudioConnectorServerConfig
     from ..video import Video
 
-    setting = served(target)
-    if "on_connect" in setting:
-        target = AudioConnector(setting["on_connect"], console=True)
-    if not isinstance(target, AudioConnector) or target.console_link is None:
-        raise CommandError("talk takes an on_connect function, or a connector that was made with console=True")
-    config = AudioConnectorServerConfig(host="127.0.0.1", port=port, app=target)
+    config = AudioConnectorServerConfig(host="127.0.0.1", port=port, console=True, **program)
     async with await Video().start_audio_connector_server(config) as handle:
-        link = f"http://127.0.0.1:{handle.port}{target.console_link}"
-        typer.echo(f"Talk to it at {link}\nCtrl-C ends it.")
+        assert handle.console_url is not None
+        typer.echo(f"Talk to it at {handle.console_url}\nCtrl-C ends it.")
         if opens:
-            webbrowser.open(link)
+            webbrowser.open(handle.console_url)
         await handle.wait_closed()

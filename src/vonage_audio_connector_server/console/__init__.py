@@ -6,6 +6,6 @@ session does.
 
 from __future__ import annotations
 
-from .app import Console
+from .app import Console, ConsoleMiddleware
 
-__all__ = ["Console"]
+__all__ = ["Console", "ConsoleMiddleware"]

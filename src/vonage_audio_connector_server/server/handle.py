@@ -17,12 +17,14 @@ class AudioConnectorServerHandle:
         host: the host of the configuration.
         port: the port it listens on: the real one where the configuration said 0.
         secure: whether it speaks TLS.
+        console_url: the link of the console's page, with its token; None: the console is switched off.
     """
 
     def __init__(self, host: str, port: int, *, secure: bool, server: Server, task: asyncio.Task[None]) -> None:
         self.host = host
         self.port = port
         self.secure = secure
+        self.console_url: str | None = None
         self._server = server
         self._task = task
 

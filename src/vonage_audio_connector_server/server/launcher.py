@@ -56,7 +56,14 @@ async def start_server(config: AudioConnectorServerConfig) -> AudioConnectorServ
     app: Any = config.app
     if app is None:
         # on_start runs when the port is open, as in the reference SDK, and not in the lifespan, which comes before.
-        app = AudioConnector(**(shared_options(config) | {"on_start": None, "on_stop": None}))
+        app = AudioConnector(**(shared_options(config) | {"on_start": None, "on_stop": None, "console": False}))
+    connector = app if isinstance(app, AudioConnector) else None
+    console = None if connector is None else connector.console
+    if config.console and console is None:
+        from ..console import ConsoleMiddleware  # only then: it takes the simulator, which no server needs
+
+        app = ConsoleMiddleware(app, calls, anywhere=config.console == "anywhere")
+        console = app.console
     server = Server(
         uvicorn.Config(
             ServedApp(app, calls),
@@ -97,12 +104,19 @@ async def start_server(config: AudioConnectorServerConfig) -> AudioConnectorServ
         stop_hooks.append(config.on_stop)
     if any(is_public(listener) for listener in sockets):
         calls.open_address = handle.get_address()
-        if isinstance(app, AudioConnector) and app.config.authorize is None:
+        if connector is not None and connector.config.authorize is None:
             calls.tell_open()  # of the connectors in another application the first one that is called tells
     logger.info("listening on %s", handle.get_address())
-    if isinstance(app, AudioConnector):
-        app.tell_console(handle.get_address().replace("ws", "http", 1))
+    if console is not None:
+        handle.console_url = f"{_page_address(handle)}{console.link}"
+        console.tell(_page_address(handle))
     return handle
+
+
+def _page_address(handle: AudioConnectorServerHandle) -> str:
+    """The address for a browser on this machine."""
+    host = "127.0.0.1" if handle.host in ("0.0.0.0", "::", "*") else handle.host
+    return f"{'https' if handle.secure else 'http'}://{f'[{host}]' if ':' in host else host}:{handle.port}"
 
 
 def _find_ws_protocol(name: WebSocketImplementation) -> type[asyncio.Protocol] | str:

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
-from collections.abc import MutableMapping
 from hmac import compare_digest
-from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.requests import HTTPConnection
@@ -18,9 +16,10 @@ from starlette.requests import HTTPConnection
 COOKIE = "audio-connector-console"
 
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+_OF_PROXIES = ("x-forwarded-for", "x-forwarded-host", "forwarded", "x-real-ip", "via")
 
 
-class Door:
+class Access:
     """Lets in or doesn't.
 
     Args:
@@ -35,36 +34,44 @@ class Door:
         self.token = secrets.token_urlsafe(24)
         self._anywhere = anywhere
 
-    def refusal(self, scope: MutableMapping[str, Any]) -> str | None:
-        """Why a request isn't let in, whatever token it has; None: it may be."""
-        request = HTTPConnection(scope)
+    def refusal(self, request: HTTPConnection) -> str | None:
+        """Why a request isn't let in; None: it is."""
         host = request.headers.get("host", "")
         if not self._anywhere:
             if not is_local(request):
                 return "the console answers this machine alone: set console='anywhere' if others shall talk to it"
-            if (urlsplit(f"//{host}").hostname or "") not in _LOCAL_NAMES:
+            if _name_in(host) not in _LOCAL_NAMES:
                 return "the console answers under the names localhost and 127.0.0.1 alone"
         origin = request.headers.get("origin")
-        if scope["type"] == "websocket" and origin is None:
+        if request.scope["type"] == "websocket" and origin is None:
             return "the console talks to its own page alone"
         if origin is not None and urlsplit(origin).netloc != host:
             return "the console talks to its own page alone, and not to that of another site"
+        given = request.query_params.get("token") or request.cookies.get(cookie_name(request), "")
+        if not compare_digest(given.encode(), self.token.encode()):
+            return "open the console with the link that the server printed when it started: its token is missing or old"
         return None
 
-    def has_token(self, scope: MutableMapping[str, Any]) -> bool:
-        """Whether a request has the cookie of the link."""
-        return self.is_token(HTTPConnection(scope).cookies.get(COOKIE, ""))
 
-    def is_token(self, given: str) -> bool:
-        """Whether it is the token, compared in constant time."""
-        return compare_digest(given.encode(), self.token.encode())
+def cookie_name(request: HTTPConnection) -> str:
+    """The name of the cookie: browsers don't tell the ports of a host apart, and each may have a console."""
+    return f"{COOKIE}-{request.headers.get('host', '').rpartition(':')[2].rpartition(']')[2] or 'default'}"
 
 
 def is_local(request: HTTPConnection) -> bool:
     """Whether a request comes from this machine, and not through a proxy on it."""
-    if request.client is None or any(name in request.headers for name in ("x-forwarded-for", "forwarded", "x-real-ip")):
+    if request.client is None or any(name in request.headers for name in _OF_PROXIES):
         return False
     try:
-        return ipaddress.ip_address(request.client.host.partition("%")[0]).is_loopback
+        address = ipaddress.ip_address(request.client.host.partition("%")[0])
     except ValueError:
-        return request.client.host == "testclient"  # Starlette's, which has no address
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)  # as a listener on all addresses tells them
+    return (mapped or address).is_loopback
+
+
+def _name_in(host: str) -> str:
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:  # a bracket that is not closed
+        return ""
