@@ -52,10 +52,11 @@ def call(plans: list[Plan]) -> Made:
 def fifty() -> Made:
     """A call whose frames go out too late tells of the machine and of no program: then it is made once more."""
     recordings = sorted(FOLDER.glob("librivox-*.wav"))
-    for _ in range(3):
-        made = call(plan_calls(recordings, Setup(router="strict"), Manner(), rate_hz=None, streams=50, mix=False))
-        if max(report.send_lateness_max_ms for report in made.reports) < BUSY_MS:
-            break
+    plans = plan_calls(recordings, Setup(router="strict"), Manner(), rate_hz=None, streams=50, mix=False)
+    made = call(plans)
+    for _ in range(2):
+        if max(report.send_lateness_max_ms for report in made.reports) >= BUSY_MS:
+            made = call(plans)
     return made
 
 
