@@ -15,6 +15,7 @@ import trio
 from bots import greeting, silent
 
 from vonage_audio_connector_server import Client, PlaybackResult
+from vonage_audio_connector_server.errors import AudioConnectorConfigError
 from vonage_audio_connector_server.runtime import has_loop, on_trio
 from vonage_audio_connector_server.testing import (
     VIRTUAL_ASYNCIO,
@@ -249,6 +250,18 @@ async def test_the_backends_as_anyio_takes_them(anyio_backend: Any) -> None:
     async with session(greeting()) as call:
         await call.hears(within_s=1)
     assert anyio.current_time() > BEGIN_S
+
+
+@pytest.mark.anyio
+async def test_without_a_virtual_clock_its_mark_says_what_to_do(anyio_backend: str) -> None:
+    """As under a pytest plugin that takes every coroutine for its own."""
+
+    @on_virtual_clock
+    async def test_it() -> None:
+        pytest.fail("it runs in real time")
+
+    with pytest.raises(AudioConnectorConfigError, match="asyncio_mode = auto: set it to strict"):
+        await test_it()
 
 
 def test_run_returns_and_raises_what_the_function_does() -> None:

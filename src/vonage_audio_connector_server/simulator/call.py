@@ -179,6 +179,7 @@ class SimulatedCall:
         Raises:
             NothingHeardError: it isn't within this time, or the call ends.
         """
+        __tracebackhide__ = True  # pytest shows the line of the test
         listening = self._listening
         await self.until(lambda now_s: listening.until_answer(now_s, within_s))
         start_s = listening.answer_s(self.now_s)
@@ -206,6 +207,7 @@ class SimulatedCall:
             NothingHeardError: nothing is heard within this time, or the call ends before.
             AssertionError: something else is heard.
         """
+        __tracebackhide__ = True
         start_s = await self.speaks(within_s=within_s)
         listening = self._listening
         mark_s = listening.mark_s(start_s)

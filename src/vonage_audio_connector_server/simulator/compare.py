@@ -43,6 +43,7 @@ def assert_same(a: bytes, b: bytes, at_least: float = SAME) -> None:
         AssertionError: it says how similar they are.
         MissingExtraError: numpy is not installed.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test
     shorter, longer = sorted((a, b), key=len)
     found = similarity(shorter, longer)
     if found < at_least:

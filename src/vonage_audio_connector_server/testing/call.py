@@ -65,6 +65,7 @@ class TestCall(SimulatedCall):
         Raises:
             AssertionError: it says where they are.
         """
+        __tracebackhide__ = True  # pytest shows the line of the test
         loud = {tick for start, end in self.twin.loud for tick in range(start, end)}
         gaps = [gap for gap in holes_of(self.twin.router, loud)[0] if gap.ms > over_ms]
         shown = ", ".join(f"{gap.ms} ms at {gap.at_s:.2f} s" for gap in gaps)
@@ -76,6 +77,7 @@ class TestCall(SimulatedCall):
         Raises:
             AssertionError: it says how long it went on.
         """
+        __tracebackhide__ = True
         start_s, frame_s = of.start_s, self.twin.audio_format.frame_s
         assert start_s is not None, "the caller has not begun to say it: await it first"
         first = int((start_s - BEING_HEARD_S) / frame_s) - 1  # what was over by then is not interrupted

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, Literal, TypeVar, overload
 
@@ -67,7 +67,10 @@ def on_virtual_clock(
 
 
 def run(
-    function: Callable[..., Awaitable[T]], *args: object, backend: Backend = "asyncio", limit_s: float = LIMIT_S
+    function: Callable[..., Coroutine[Any, Any, T]],
+    *args: object,
+    backend: Backend = "asyncio",
+    limit_s: float = LIMIT_S,
 ) -> T:
     """Run a coroutine function on a virtual clock, for tests that are no coroutines; returns what it returns.
 
@@ -85,7 +88,9 @@ def run(
     return result
 
 
-def _limited(function: Callable[..., Awaitable[Any]], limit_s: float) -> Callable[..., Awaitable[Any]]:
+def _limited(
+    function: Callable[..., Coroutine[Any, Any, Any]], limit_s: float
+) -> Callable[..., Coroutine[Any, Any, Any]]:
     """The function, with an end in any case."""
 
     @wraps(function)

@@ -23,6 +23,7 @@ def assert_same_speech(a: Sound, b: Sound, *, at_least: float = SAME, rate_hz: i
     Raises:
         AssertionError: it says how similar they are.
     """
+    __tracebackhide__ = True  # pytest shows the line of the test
     assert_same(_pcm(a, rate_hz), _pcm(b, rate_hz), at_least)
 
 

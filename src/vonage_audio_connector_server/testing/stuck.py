@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import linecache
 import sysconfig
-from collections.abc import Awaitable, Generator
+from collections.abc import Coroutine, Generator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio
 
+from ..errors import AudioConnectorConfigError
 from ..runtime import virtual_clock
 
 T = TypeVar("T")
@@ -24,7 +25,7 @@ class StuckError(AssertionError):
     """The test waits, and nothing is ever going to happen; or its time is over. It says where it waits."""
 
 
-async def limited(function: Awaitable[T], limit_s: float) -> T:
+async def limited(function: Coroutine[Any, Any, T], limit_s: float) -> T:
     """What a coroutine returns.
 
     Args:
@@ -33,8 +34,15 @@ async def limited(function: Awaitable[T], limit_s: float) -> T:
 
     Raises:
         StuckError: it waits for what never comes.
+        AudioConnectorConfigError: there is no virtual clock.
     """
     clock = virtual_clock()
+    if clock is None:
+        function.close()
+        raise AudioConnectorConfigError(
+            "no virtual clock runs here: another plugin than that of anyio has taken this test (pytest-asyncio does so "
+            "with asyncio_mode = auto: set it to strict, or call run(…) in a test that is no coroutine)"
+        )
     scope = anyio.CancelScope()
     told = ""
 
