@@ -24,7 +24,7 @@ $(shell for v in $(VENV) $(LOWEST_VENV) $(BENCH_VENV) $(MICRO_VENV); do [ -e $$v
 PIP := bin/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help lint type format test test-lowest conformance demo console docs bench bench-quick bench-micro clean
+.PHONY: help lint type format test test-lowest conformance demo console docs pictures bench bench-quick bench-micro clean
 # Two installs into one environment must not run at once, not even under `make -j`.
 .NOTPARALLEL:
 
@@ -62,6 +62,9 @@ console: $(LEAN) ## serve the parrot with a page to talk to it, and print the li
 docs: $(DOCS) ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
 	@echo "Open site/index.html"
+
+pictures: $(DEV) ## take the pictures of the documentation anew, in a real browser
+	UPDATE_PICTURES=1 $(VENV)/bin/python -m pytest tests/console/test_browser.py tests/test_fifty_calls.py $(ARGS)
 
 bench: $(BENCH) ## compare with other libraries, an hour on a quiet machine (ARGS="--rows a,b")
 	$(BENCH_VENV)/bin/python -m benchmarks $(ARGS)
