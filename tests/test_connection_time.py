@@ -26,17 +26,13 @@ def anyio_backend() -> tuple[str, dict[str, Any]]:
 
 
 class PlayedSocket:
-    """An ASGI connection whose far end is a `Router`; `write_delay_s` says how long a write is held up.
+    """An ASGI connection whose far end is a `Router`; `write_delay_s` says how long a write is held up."""
 
-    With `answers` the peer acknowledges, as Vonage's Voice API does.
-    """
-
-    def __init__(self, write_delay_s: Callable[[], float] = lambda: 0.0, *, answers: bool = False) -> None:
+    def __init__(self, write_delay_s: Callable[[], float] = lambda: 0.0) -> None:
         self.start_s = anyio.current_time()
         self.peer = Router(AudioFormat(), self.start_s)
         self.sent: list[tuple[float, Any]] = []  # (seconds since the accept, message)
         self._write_delay_s = write_delay_s
-        self._answers = answers
         self._to_app, self._receive = anyio.create_memory_object_stream[dict[str, Any]](100)
         self.say({"type": "websocket.connect"})
 
@@ -58,17 +54,7 @@ class PlayedSocket:
         if message.get("bytes"):
             self.peer.receive_bytes(message["bytes"], now_s)
         elif message.get("text"):
-            self._answer(self.peer.receive_text(message["text"], now_s))
-
-    def _answer(self, texts: list[str]) -> None:
-        for text in texts if self._answers else ():
-            self.say(text)
-
-    async def _tick(self) -> None:
-        """Let the peer play in time, so that its acknowledgements come in time."""
-        while True:
-            self._answer(self.peer.advance(anyio.current_time()))
-            await anyio.sleep(FRAME_S)
+            self.peer.receive_text(message["text"], now_s)
 
     @property
     def frames(self) -> list[tuple[float, bytes]]:
@@ -76,23 +62,25 @@ class PlayedSocket:
 
     async def serve(self, app: AudioConnector) -> None:
         """Run the application on this connection, to its end."""
-        async with anyio.create_task_group() as playout:
-            if self._answers:
-                playout.start_soon(self._tick)
-            await app(SCOPE, self.receive, self.send)
-            playout.cancel_scope.cancel()
+        await app(SCOPE, self.receive, self.send)
         self.peer.advance(anyio.current_time() + 1)
         self._to_app.close()
         self._receive.close()
 
     async def call(self, on_connect: Callable[[Client], Awaitable[None]], **options: Any) -> None:
-        """Run a call in which the peer hangs up when `on_connect` returns."""
+        """Run a call in which the peer hangs up when `on_connect` returns; what that raises is raised here."""
+        failed: list[Exception] = []
 
         async def and_hang_up(client: Client) -> None:
-            await on_connect(client)
+            try:
+                await on_connect(client)
+            except Exception as exc:  # noqa: BLE001 (a test asserts there, too, and the connector would only log it)
+                failed.append(exc)
             self.say({"type": "websocket.disconnect", "code": 1000})
 
         await self.serve(AudioConnector(and_hang_up, **options))
+        if failed:
+            raise failed[0]
 
 
 async def until_played(client: Client) -> None:
@@ -230,6 +218,7 @@ async def test_audio_after_a_flush_is_due_at_once_though_the_writer_sleeps() -> 
             old_frames = len(socket.frames)
             client.flush_buffer()
             await client.send_audio_buffer(b"\2\2" * 320 * 50)
+            await anyio.sleep(0.001)  # the task that sends runs
             new = socket.frames[old_frames:]
             assert [at_s for at_s, _ in new] == [flushed_s] * 15  # lead and batch, at once
             assert {frame for _, frame in new} == {b"\2\2" * 320}
@@ -335,3 +324,20 @@ async def test_on_connect_and_a_handler_have_five_seconds_after_the_end() -> Non
 
     await socket.serve(AudioConnector(on_connect))
     assert [(what, round(at_s, 6)) for what, at_s in ended] == [("handler", 4.0), ("gone", 5.0)]
+
+
+async def test_a_drain_waits_for_a_socket_that_takes_nothing() -> None:
+    held_up = iter([0.0, 1.0])
+    socket = PlayedSocket(lambda: next(held_up, 0.0))
+
+    async def on_connect(client: Client) -> None:
+        await client.wait_format()
+        started_s = anyio.current_time()
+        await client.send_audio_buffer(b"\1\1" * 3_200, pad_last_frame=True)
+        await client.drain()
+        assert anyio.current_time() - started_s == pytest.approx(1.2, abs=0.03)
+        await client.disconnect()
+
+    socket.say(FIRST_MESSAGE)
+    await socket.call(on_connect)
+    assert socket.peer.heard.count(1) == 6_400  # the goodbye was heard whole
