@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,25 @@ FRAME_BYTES = 640
 def _all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     """Warnings are rate-limited in a process: no test is to be silenced by those before it."""
     monkeypatch.setattr("vonage_audio_connector_server.sparing._kinds", {})
+
+
+@pytest.fixture(autouse=True)
+def _no_assertion_is_lost() -> Iterator[None]:
+    """What a test asserts inside of a handler counts: the connector only logs it, and closes the call."""
+    failed: list[BaseException] = []
+
+    def keep(record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, (AssertionError, pytest.fail.Exception)):
+            failed.append(error)
+        return True
+
+    logger = logging.getLogger("vonage_audio_connector_server")
+    logger.addFilter(keep)
+    yield
+    logger.removeFilter(keep)
+    if failed:
+        raise failed[0]
 
 
 @pytest.fixture(params=["asyncio", "trio"])
