@@ -55,9 +55,17 @@ def fifty() -> Made:
     plans = plan_calls(recordings, Setup(router="strict"), Manner(), rate_hz=None, streams=50, mix=False)
     made = call(plans)
     for _ in range(2):
-        if max(report.send_lateness_max_ms for report in made.reports) >= BUSY_MS:
+        if late_ms(made) >= BUSY_MS:
             made = call(plans)
+    if late_ms(made) >= BUSY_MS:
+        pytest.skip(f"this machine has too much other work: frames went out {late_ms(made):.0f} ms late")
     return made
+
+
+def late_ms(made: Made) -> float:
+    """How late the callers' frames went out, or the server woke."""
+    behind_s = [data["furthest_behind_s"] for one in made.recordings for _, data in one.notes("stats")]
+    return max(*(report.send_lateness_max_ms for report in made.reports), *(1000 * late_s for late_s in behind_s))
 
 
 def test_each_gets_its_own_answer_without_a_gap(fifty: Made) -> None:
