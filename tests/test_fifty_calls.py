@@ -64,8 +64,9 @@ def fifty() -> Made:
 
 def late_ms(made: Made) -> float:
     """How late the callers' frames went out, or the server woke."""
-    behind_s = [data["furthest_behind_s"] for one in made.recordings for _, data in one.notes("stats")]
-    return max(*(report.send_lateness_max_ms for report in made.reports), *(1000 * late_s for late_s in behind_s))
+    behind_s = [float(data["furthest_behind_s"]) for one in made.recordings for _, data in one.notes("stats")]
+    sent_ms = [report.send_lateness_max_ms for report in made.reports]
+    return max(*sent_ms, *(1000 * late_s for late_s in behind_s))
 
 
 def test_each_gets_its_own_answer_without_a_gap(fifty: Made) -> None:
