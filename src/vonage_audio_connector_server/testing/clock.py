@@ -186,6 +186,14 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         future.add_done_callback(self._executed)
         return future
 
+    async def shutdown_default_executor(self, *timeout_s: float | None) -> None:
+        """As asyncio's, in real time."""
+        self.virtual_clock.in_executor += 1
+        try:
+            await super().shutdown_default_executor(*timeout_s)
+        finally:
+            self.virtual_clock.in_executor -= 1
+
     def _executed(self, future: asyncio.Future[Any]) -> None:
         self.virtual_clock.in_executor -= 1
 
