@@ -1,13 +1,14 @@
 """Each fault of the network, and of the router, before three programs: what the caller gets and what the server says.
 
 The table is that of docs/network-faults.md. All faults of one program happen at once, over real sockets, to one server;
-behind them that server serves a good call, has forgotten all others, and has logged no traceback.
+behind them that server serves a good call, has no task and no socket left of any, and has logged no traceback.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from vonage_audio_connector_server.simulator.speech import recording
 pytestmark = pytest.mark.timeout(120)
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+FILES = Path("/proc/self/fd")  # of Linux
 PAGE = EXAMPLES.parent / "docs" / "network-faults.md"
 
 MODULE = """
@@ -89,6 +91,16 @@ def closed(one: Program, setup: Setup) -> tuple[int, str] | None:
         time.sleep(0.05)
 
 
+def held(one: Program) -> tuple[int, int]:
+    """How many tasks its event loop has, and how many sockets this process."""
+    assert one._loop is not None
+    sockets = 0
+    for file in FILES.iterdir() if FILES.exists() else ():
+        with suppress(OSError):  # it is closed meanwhile
+            sockets += str(file.readlink()).startswith("socket:")
+    return len(asyncio.all_tasks(one._loop)), sockets
+
+
 @pytest.mark.parametrize("example", ["echo", "parrot", "record"])
 def test_every_fault_is_survived(
     example: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -99,6 +111,7 @@ def test_every_fault_is_survived(
     pcm = recording("librivox-2", 16_000)
 
     with program(f"{module}:connector") as one:
+        before = held(one)
         calls = [conversation(one, case, pcm) for case in CASES]
 
         async def run_all() -> None:
@@ -113,6 +126,10 @@ def test_every_fault_is_survived(
         good, _ = conversation(one, Case("good"), pcm)
         asyncio.run(good.run())
         after = good.report(compare=True)
+        until_s = time.monotonic() + 10
+        while held(one) != before and time.monotonic() < until_s:
+            time.sleep(0.05)
+        assert held(one) == before
 
     found = {case.name: (report.outcome, end) for case, report, end in zip(CASES, reports, seen, strict=True)}
     assert found == {case.name: (case.outcome or ANSWERS[example], case.server) for case in CASES}
