@@ -83,6 +83,24 @@ class PlayedSocket:
             raise failed[0]
 
 
+async def test_a_peer_that_reads_slowly_is_not_given_up() -> None:
+    socket = PlayedSocket(lambda: 3.0)
+    ended: list[object] = []
+
+    async def on_connect(client: Client) -> None:
+        await client.wait_format()
+        for number in range(8):  # 24 s in all, and each is taken in time
+            client.send_json_packet({"n": number})
+        await anyio.sleep(40)
+        ended.append(client.close_report)
+
+    socket.say(FIRST_MESSAGE)
+    await socket.call(on_connect)
+
+    assert ended == [None]
+    assert [message for _, message in socket.sent if isinstance(message, str)] == [f'{{"n":{n}}}' for n in range(8)]
+
+
 async def until_played(client: Client) -> None:
     while (stats := client.stats()).queued_s or stats.ahead_s:  # noqa: ASYNC110 (virtual time)
         await anyio.sleep(0.5)

@@ -76,6 +76,7 @@ class ASGILink:
         self._unsent: tuple[Outbox, JSONTransport | None] = ([], None)  # what the task has to send, on trio
         self._closing: tuple[int, str, ClosedBy] | None = None
         self._is_close_begun = False
+        self._limit = anyio.CancelScope()  # of what is being sent
 
     @property
     def sink(self) -> Sink:
@@ -200,7 +201,9 @@ class ASGILink:
             self._free()
 
     async def _send_all(self, outbox: Outbox, json_audio: JSONTransport | None) -> None:
+        """Send what waits, on trio; each message has its own time, in one scope, which is dear to enter there."""
         while outbox and self._receiver is not None:
+            self._limit.deadline = self._clock() + STALL_S
             await self._send(_message(outbox.pop(0), json_audio))
 
     def _free(self) -> None:
@@ -243,7 +246,7 @@ class ASGILink:
 
     async def _see_through(self, sending: Awaitable[None]) -> None:
         try:
-            with anyio.move_on_after(STALL_S) as limit:
+            with anyio.move_on_after(STALL_S) as self._limit:
                 await sending
         except Exception as exc:
             level = logging.DEBUG if isinstance(exc, GONE) else logging.ERROR
@@ -254,7 +257,7 @@ class ASGILink:
                     self._waiter.take()
             self._end(ABNORMAL, "a write failed", "network")
         else:
-            if limit.cancelled_caught:
+            if self._limit.cancelled_caught:
                 warn("the peer has read nothing for %g s: its connection is given up", STALL_S)
                 self._end(ABNORMAL, f"the peer read nothing for {STALL_S:g} s", "network")
 
