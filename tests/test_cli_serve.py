@@ -92,7 +92,7 @@ def test_a_connector_is_served_by_its_name(folder: Path) -> None:
 
 def test_the_level_of_the_log(folder: Path) -> None:
     (folder / "bot.py").write_text(f"{ON_CONNECT}1 / 0\n")
-    program = "import logging; from vonage_audio_connector_server.cli.serve import _log_to_console as show\n"
+    program = "import logging; from vonage_audio_connector_server.cli.serve import log_to_console as show\n"
     for level in ("DEBUG", "INFO", "ERROR"):
         code = f"{program}show({level.lower()!r})\nprint(logging.getLevelName(logging.root.level))"
         told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

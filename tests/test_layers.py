@@ -17,7 +17,7 @@ SRC = Path(__file__).parent.parent / "src" / ROOT
 
 ROWS = [
     "errors",
-    "close_codes formats results signatures sparing",
+    "close_codes extensions formats results signatures sparing",
     "connection_data",
     "core",
     "recording",

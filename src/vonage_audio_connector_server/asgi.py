@@ -15,8 +15,8 @@ from .admission.gate import FORBIDDEN, AudioConnectorRefusedError, Refusal, ask,
 from .admission.shared_secret import SharedSecret
 from .admission.tokens import OneTimeTokens
 from .block import Block
-from .call.recorded import RECORDER, make_call
-from .calls import CALLS, SERVERS, Calls
+from .call.recorded import make_call
+from .calls import SERVERS, Calls
 from .client import Client
 from .close_codes import ABNORMAL, SERVICE_RESTART
 from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Authorize, Hook, OnConnect
@@ -25,7 +25,7 @@ from .core.pacer import DEFAULT_LEAD_S
 from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
 from .errors import AudioConnectorConfigError
-from .link.application import LINK
+from .extensions import CALLS, LINK, RECORDER
 from .link.asgi import ASGILink
 from .link.base import Link
 from .mounting import answer_without_slash, path_below

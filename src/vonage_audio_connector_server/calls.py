@@ -15,9 +15,6 @@ from .results import CloseReport
 
 logger = logging.getLogger("vonage_audio_connector_server")
 
-CALLS = "vonage_audio_connector_server.calls"
-"""Under this name a server of ours puts its `Calls` into the extensions of an ASGI scope."""
-
 
 ENDED = 20
 """So many close reports are remembered."""

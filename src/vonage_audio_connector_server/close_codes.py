@@ -15,6 +15,9 @@ TOO_BIG = 1009
 INTERNAL_ERROR = 1011
 SERVICE_RESTART = 1012
 
+WENT_WELL = (NORMAL, GOING_AWAY, NO_STATUS)
+"""With these a connection is closed that went well."""
+
 _MAY_BE_SENT = frozenset((1000, 1001, 1003, *range(1007, 1015)))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
 
-from ..close_codes import GOING_AWAY, NO_STATUS, NORMAL, SERVICE_RESTART
+from ..close_codes import SERVICE_RESTART, WENT_WELL
 from ..config import AudioConnectorConfig
 from ..core.gaps import Gap, Gaps
 from ..core.json_audio import JSONTransport
@@ -31,11 +31,6 @@ MOST_TRACEBACKS = 10
 """Of the errors of one call: a handler may fail on every frame."""
 
 _STATS = [entry.name for entry in fields(ConnectionStats)]
-
-
-RECORDER = "vonage_audio_connector_server.recorder"
-"""Under this name whoever serves an application puts a `Recorder` into the extensions of an ASGI scope, for its calls
-that have none by their settings; a `SoleRecorder` for all."""
 
 
 def make_call(
@@ -202,5 +197,5 @@ def ended_well(report: CloseReport) -> bool:
     if report.stats.underruns:
         return False
     if report.closed_by in ("session", "program"):
-        return report.code in (NORMAL, GOING_AWAY, NO_STATUS)
+        return report.code in WENT_WELL
     return report.closed_by == "server" and report.code == SERVICE_RESTART

@@ -11,7 +11,7 @@ from ..core.json_audio import JSONTransport
 from ..simulator.faults import Faults
 from ..simulator.mix import mixed
 from ..simulator.script import Script, load_script
-from ..simulator.setup import Setup
+from ..simulator.setup import Setup, made_up_id
 from ..simulator.sound_files import read_audio
 from ..simulator.steps import Hear, Interrupt, Mute, Press, Say, Sound, Step, Wait, WaitForGreeting
 from .target import CommandError
@@ -97,7 +97,7 @@ def plan_calls(
     plans = []
     for number in range(streams):
         sound, call_hz = sounds[number % len(sounds)]
-        one = replace(setup, rate_hz=call_hz, connection_id=Setup().connection_id)
+        one = replace(setup, rate_hz=call_hz, connection_id=made_up_id())
         plans.append(Plan(steps=manner.steps(sound, call_hz), setup=one, name=sound.name))
     return plans
 
@@ -121,7 +121,7 @@ def plan_script(path: Path, setup: Setup, *, rate_hz: int | None, streams: int) 
         headers={**script.headers, **setup.headers},
         **_said(script, setup),
     )
-    one = [replace(settings, connection_id=Setup().connection_id) for _ in range(streams)]
+    one = [replace(settings, connection_id=made_up_id()) for _ in range(streams)]
     return [Plan(steps=script.steps, setup=setup, name=path.name) for setup in one]
 
 

@@ -10,18 +10,16 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
-from ..asgi import AudioConnector
-from ..call.recorded import RECORDER
 from ..config import AudioConnectorServerConfig
+from ..extensions import RECORDER
 from ..recording import Recording
 from ..recording.recorder import MemoryRecorder
 from ..video import Video
-from .target import load_target, served
+from .target import as_app, load_target
 
 
 class Program:
@@ -33,7 +31,7 @@ class Program:
 
     def __init__(self, target: str) -> None:
         self.address = ""
-        self._app = _as_app(load_target(target))
+        self._app = as_app(load_target(target))
         self._recorders: dict[str, MemoryRecorder] = {}
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -102,9 +100,3 @@ def program(target: str) -> Iterator[Program]:
         yield one
     finally:
         one.stop()
-
-
-def _as_app(target: Any) -> ASGIApp:
-    setting = served(target)
-    app: ASGIApp = setting["app"] if "app" in setting else AudioConnector(setting["on_connect"])
-    return app

@@ -13,7 +13,7 @@ import typer
 
 from ..errors import AudioConnectorError
 from .exits import FAILED, refuse
-from .target import CommandError, load_target, served
+from .target import CommandError, as_app, load_target
 
 _FOLDER = typer.Argument(metavar="FOLDER", help="A recording: of the flight recorder, or of simulate --record.")
 
@@ -44,7 +44,7 @@ def replay(
 
     try:
         recording = read_folder(folder)
-        work = partial(_replay, recording, _as_app(load_target(target)), path)
+        work = partial(_replay, recording, as_app(load_target(target)), path)
         replayed = anyio.run(work) if real_time else run(work)
         _leave([recording, replayed.recording], report_path, output_path, record)
     except (AudioConnectorError, OSError) as exc:
@@ -117,21 +117,16 @@ async def _replay(recording: Any, app: Any, path: str) -> Any:
 async def _lifespan(app: Any) -> Any:
     import anyio
 
+    from ..runtime import single_error
     from ..simulator.app_carrier import Lifespan
 
-    async with anyio.create_task_group() as tasks:
-        cycle = Lifespan(app)
-        await cycle.start(tasks)
-        yield cycle.state
-        await cycle.stop()
-        tasks.cancel_scope.cancel()
-
-
-def _as_app(target: Any) -> Any:
-    from ..asgi import AudioConnector
-
-    setting = served(target)
-    return setting["app"] if "app" in setting else AudioConnector(setting["on_connect"])
+    with single_error():
+        async with anyio.create_task_group() as tasks:
+            cycle = Lifespan(app)
+            await cycle.start(tasks)
+            yield cycle.state
+            await cycle.stop()
+            tasks.cancel_scope.cancel()
 
 
 def _read_all(folder: Path) -> list[Any]:

@@ -63,7 +63,7 @@ def serve(
     from ..config import AudioConnectorServerConfig
     from ..video import Video
 
-    _log_to_console(log_level)
+    log_to_console(log_level)
     try:
         target = target or find_program()
         if reload:
@@ -88,7 +88,7 @@ def serve(
         raise typer.Exit(INTERRUPTED) from None
 
 
-def _log_to_console(level: str) -> None:
+def log_to_console(level: str) -> None:
     """Show what is logged: here the command line is the application."""
     logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S")
     # uvicorn tells once more, in its own words, where it listens; what goes wrong is still shown.

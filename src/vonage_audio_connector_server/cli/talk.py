@@ -11,7 +11,7 @@ import typer
 
 from ..errors import AudioConnectorError, AudioConnectorStartServerError
 from .exits import FAILED, refuse
-from .serve import _log_to_console
+from .serve import log_to_console
 from .target import load_target, served
 
 
@@ -23,7 +23,7 @@ def talk(
     no_open: Annotated[bool, typer.Option("--no-open", help="Print the link, and open no browser.")] = False,
 ) -> None:
     """Talk to your program: serve it on this machine, and open a page with microphone and loudspeaker."""
-    _log_to_console("info")
+    log_to_console("info")
     try:
         with suppress(KeyboardInterrupt):
             asyncio.run(_talk(served(load_target(target)), port, opens=not no_open))

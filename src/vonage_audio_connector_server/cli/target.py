@@ -90,6 +90,14 @@ def _found_in(source: str) -> Any:
     return getattr(module, found[0])
 
 
+def as_app(target: object) -> Any:
+    """What a target is, as an ASGI application: an `on_connect` function gets a connector."""
+    from ..asgi import AudioConnector  # it takes starlette, and `--help` doesn't
+
+    setting = served(target)
+    return setting["app"] if "app" in setting else AudioConnector(setting["on_connect"])
+
+
 def _import(source: str) -> ModuleType:
     path = Path(source)
     is_file = path.suffix == ".py"

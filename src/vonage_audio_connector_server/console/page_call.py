@@ -16,10 +16,9 @@ import anyio
 from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from ..call.recorded import RECORDER
-from ..calls import CALLS
 from ..core.json_audio import JSONTransport
 from ..errors import AudioConnectorError
+from ..extensions import CALLS, RECORDER
 from ..recording import Recording
 from ..recording.recorder import SoleRecorder
 from ..runtime import single_error

@@ -17,14 +17,12 @@ from starlette.types import Message
 from websockets.http11 import Request, Response
 
 from ..close_codes import ABNORMAL, INTERNAL_ERROR, NORMAL, SERVICE_RESTART
+from ..extensions import LINK
 from ..results import ClosedBy
 from .frames import FrameProtocol
 from .handshake import denial, log_answer, make_scope, read_headers
 
 logger = logging.getLogger("uvicorn.error")  # where an application's own errors are looked for under uvicorn
-
-LINK = "vonage_audio_connector_server.link"
-"""The key of the link in `scope["extensions"]`."""
 
 WAITING_MESSAGES = 16
 SHORT_BYTES = 4096

@@ -6,7 +6,8 @@ import asyncio
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..calls import CALLS, Calls
+from ..calls import Calls
+from ..extensions import CALLS
 
 
 class ServedApp:

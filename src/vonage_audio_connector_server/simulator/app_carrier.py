@@ -13,6 +13,8 @@ from urllib.parse import unquote, urlsplit
 import anyio
 import anyio.abc
 
+from ..close_codes import ABNORMAL, INTERNAL_ERROR, NORMAL, WENT_WELL
+from ..extensions import LINK
 from ..runtime import make_waiter
 from ..waiter import WOKEN
 from .carrier import CONNECT_S, DialError, Lost, Receiver
@@ -21,10 +23,6 @@ from .failures import refused
 Message = MutableMapping[str, Any]
 Application = Callable[[Any, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]]
 MakeLink = Callable[[Callable[[bytes | str], None], Callable[[int, str], None]], Any]
-
-LINK = "vonage_audio_connector_server.link"  # of link.application, which is the server's side
-NORMAL, GOING_AWAY, NO_STATUS, ABNORMAL, INTERNAL_ERROR = 1000, 1001, 1005, 1006, 1011
-NORMAL_CODES = (NORMAL, GOING_AWAY, NO_STATUS)
 
 
 class AppCarrier:
@@ -188,7 +186,7 @@ class AppCarrier:
 
 def close_error(code: int, reason: str) -> str | None:
     """What a close by the server says of what was wrong; None for the usual ones."""
-    if code in NORMAL_CODES:
+    if code in WENT_WELL:
         return None
     return f"the server closed the connection with {code}{f' ({reason})' if reason else ''}"
 

@@ -16,6 +16,7 @@ import anyio
 import anyio.abc
 from anyio.lowlevel import checkpoint
 
+from ..close_codes import NORMAL
 from ..errors import AudioConnectorConfigError
 from ..recording import Entry, Recording
 from ..runtime import make_timer
@@ -38,8 +39,6 @@ QUIET_S = 1.0
 
 LIMIT_S = 120.0
 """An answer without end is cut off behind this, unless the caller says otherwise."""
-
-NORMAL = 1000
 
 
 class Saying:

@@ -12,14 +12,15 @@ from typing import Any
 import anyio
 import anyio.abc
 
-from ..close_codes import SERVICE_RESTART
+from ..close_codes import ABNORMAL, NORMAL, SERVICE_RESTART
 from ..core.json_audio import JSONTransport
 from ..core.wire import first_message, load_object, read_object
+from ..extensions import RECORDER
 from ..formats import AudioFormat
 from ..recording import Entry, Kind, Recording
 from ..recording.recorder import SoleRecorder
 from ..runtime import call_clock, single_error
-from .app_carrier import ABNORMAL, NORMAL, AppCarrier, Application
+from .app_carrier import AppCarrier, Application
 from .carrier import Lost
 from .compare import similarity
 from .form import AudioForm
@@ -207,7 +208,6 @@ class _Replay:
             carrier.close(NORMAL, "")
 
 
-RECORDER = "vonage_audio_connector_server.recorder"  # of call.recorded, which is the server's side
 _FROM_SERVER = (Kind.AUDIO_FROM_SERVER, Kind.TEXT_FROM_SERVER)
 _KEPT_META = ("seen_by", "rate_hz", "frame_ms", "transport", "router", "place")
 

@@ -28,6 +28,11 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2
 _NOT_CUSTOM = ("content-type", "event")  # keys of the first message
 
 
+def made_up_id() -> str:
+    """The id of a session or a connection that there is not."""
+    return f"simulated-{uuid.uuid4().hex}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
     """The settings of one simulated call.
@@ -58,7 +63,7 @@ class Setup:
     first_s: float = FIRST_MESSAGE_S
     silence: Silence = "frames"
     repeats_header: bool = False
-    connection_id: str = field(default_factory=lambda: f"simulated-{uuid.uuid4().hex}")
+    connection_id: str = field(default_factory=made_up_id)
 
     def __post_init__(self) -> None:
         if type(self.rate_hz) is not int or self.rate_hz not in RATES_HZ:
@@ -69,6 +74,8 @@ class Setup:
         rules_of(self.router)
         check_custom(self.headers)
         check_seconds("first_s", self.first_s)
+        if self.first_s == math.inf:
+            raise AudioConnectorConfigError("first_s must be a finite number of seconds: the call would never begin")
         if self.silence not in get_args(Silence):
             raise AudioConnectorConfigError(f"silence must be 'frames' or 'none', not {self.silence!r}")
 
@@ -80,7 +87,7 @@ class Setup:
     def request_headers(self) -> list[tuple[str, str]]:
         """The headers of the upgrade request: session, connection and conference, made up where nobody names them."""
         given = {name.lower() for name in self.headers}
-        ids = (f"simulated-{uuid.uuid4().hex}", self.connection_id, f"simulated-{uuid.uuid4().hex}")
+        ids = (made_up_id(), self.connection_id, made_up_id())
         made_up = [pair for pair in zip(_IDENTITY, ids, strict=True) if pair[0] not in given]
         repeated = [("x-forwarded-for", "203.0.113.7"), ("x-forwarded-for", "198.51.100.9")]  # RFC 5737
         return made_up + list(self.headers.items()) + (repeated if self.repeats_header else [])

@@ -23,9 +23,10 @@ from websockets.http11 import Response
 from websockets.protocol import OPEN
 from websockets.uri import WebSocketURI, parse_uri
 
+from ..close_codes import ABNORMAL
 from ..errors import AudioConnectorConfigError
 from ..runtime import make_waiter
-from .app_carrier import ABNORMAL, close_error
+from .app_carrier import close_error
 from .carrier import CONNECT_S, STUCK_S, DialError, Lost, Receiver
 from .failures import explain
 

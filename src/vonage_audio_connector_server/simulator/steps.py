@@ -5,6 +5,7 @@ Each step is done before the next one begins. `words` is what the recording says
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 
 from .faults import Faults
@@ -25,15 +26,15 @@ class Sound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class Step(ABC):
     """A step. `line` is where it stands in the script, from 1 on; 0: nowhere."""
 
     line: int = field(default=0, compare=False)
 
     @property
+    @abstractmethod
     def words(self) -> str:
         """What is done, in the words of a script."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)

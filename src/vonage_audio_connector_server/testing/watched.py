@@ -10,7 +10,7 @@ import logging
 from contextvars import ContextVar
 from typing import Any
 
-from ..call.recorded import RECORDER
+from ..extensions import RECORDER
 from ..recording.log_lines import OF_A_CALL, logger
 from .kept import NotesRecorder
 

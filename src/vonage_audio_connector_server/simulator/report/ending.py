@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from ...close_codes import ABNORMAL, WENT_WELL
 from ...recording import Recording
 
 Outcome = Literal[
@@ -20,8 +21,6 @@ Outcome = Literal[
 
 Closer = Literal["server", "simulator", "router"]
 
-_NORMAL_CODES = (1000, 1001, 1005)
-_LOST = 1006
 _CLOSERS: dict[str, Closer] = {  # whom the server's close report names, and who that is seen from here
     "server": "server",
     "program": "server",
@@ -66,11 +65,11 @@ def ending_of(recording: Recording, *, answered: bool) -> Ending:
     code = code if isinstance(code, int) else None
     reason = str(data.get("reason") or "")
     by = _CLOSERS.get(str(data.get("by")))
-    if by is None or code == _LOST:
+    if by is None or code == ABNORMAL:
         error = "the connection was lost without a close frame"
-        return Ending("connection lost", f"{error} ({reason})" if reason else error, code or _LOST, reason)
+        return Ending("connection lost", f"{error} ({reason})" if reason else error, code or ABNORMAL, reason)
     outcome: Outcome = "server closed" if by == "server" else "answered" if answered else "no answer"
     wrong = None
-    if code not in _NORMAL_CODES:
+    if code not in WENT_WELL:
         wrong = f"the {by} closed the connection with {code}" + (f" ({reason})" if reason else "")
     return Ending(outcome, wrong, code, reason, by)

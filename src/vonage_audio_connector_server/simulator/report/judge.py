@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
+from ...close_codes import WENT_WELL
 from ...formats import AudioFormat
 from ..rules import BUFFER_FRAMES
 from .report import SimulationReport
@@ -19,8 +20,6 @@ FAR_AHEAD_S = 1.0
 
 BUSY_MS = 100.0
 """A simulator that is later than this measures itself."""
-
-_NORMAL_CODES = (None, 1000, 1001, 1005)
 
 
 def verdicts_of(report: SimulationReport) -> tuple[Verdict, ...]:
@@ -135,7 +134,7 @@ def _end(report: SimulationReport) -> Verdict:
     by = f"closed by the {report.closed_by}" if report.closed_by else "nobody closed"
     code = "" if report.close_code is None else f" with {report.close_code}"
     reason = f" ({report.close_reason})" if report.close_reason else ""
-    good = report.error is None and report.close_code in _NORMAL_CODES
+    good = report.error is None and report.close_code in (None, *WENT_WELL)
     return Verdict("end", good, f"{by}{code}{reason}" if good else report.error or f"{by}{code}{reason}")
 
 
