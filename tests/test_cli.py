@@ -344,6 +344,7 @@ class TestSimulate:
             (["-i", "speech.wav", "--insecure"], "--cafile and --insecure are for wss://"),
             (["-i", "speech.wav", "--rate", "44100"], "rate_hz must be 8000, 16000 or 24000, not 44100"),
             (["-i", "text.wav", "--rate", "16000"], "text.wav is no audio that can be read"),
+            (["-i", "speech.wav", "--first-message", "inf"], "first_s must be a finite number of seconds"),
             (["-i", "speech.wav", "--frame-ms", "30"], "frame_ms must be 10 or 20, not 30"),
             (["-i", "speech.wav", "--audio-field", "q"], "--audio-field and --answer-field are for --transport json"),
             (["-i", "speech.wav", "--answer-field", ""], "--audio-field and --answer-field are for --transport json"),
@@ -635,3 +636,15 @@ class TestReplayAndReport:
             code, out, error = run(*command)
             assert (code, out) == (2, "")
             assert error.startswith("Error: ")
+
+    def test_a_program_that_lets_nobody_in_is_told(self, folder: Path, tmp_path: Path) -> None:
+        guarded = tmp_path / "other.py"
+        guarded.write_text(
+            "from vonage_audio_connector_server import AudioConnector\n"
+            "connector = AudioConnector(lambda client: None, authorize=lambda info: False)\n"
+        )
+
+        code, out, error = run("replay", folder, f"{guarded}:connector")
+
+        assert (code, out) == (2, "")
+        assert in_one_line(error).startswith("Error: the server refused the connection with HTTP 403")
