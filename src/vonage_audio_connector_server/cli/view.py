@@ -104,7 +104,8 @@ def print_checks(results: Sequence[CheckResult], written: Sequence[Path]) -> Non
     for result in results:
         console.print(Text(result.text, "green" if result.ok else "bold red"))
     for path in written:
-        console.print(Text(f"written: {path}"), soft_wrap=True)
+        how = "open it in a browser" if path.suffix == ".html" else "written"
+        console.print(Text(f"{how}: {path}"), soft_wrap=True)
 
 
 def print_report(report: SimulationReport, *written: str | PathLike[str], console: Console | None = None) -> None:
