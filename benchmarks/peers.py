@@ -125,6 +125,15 @@ PEERS = (
         base="ours",
     ),
     Peer(
+        name="ours-waiting-recorded",
+        title="a handler that waits, with a flight recorder",
+        environment="ours",
+        module="ours",
+        variant="listen=waiting,recorder=on",
+        only=_IN_AND_ECHO,
+        base="ours-waiting",
+    ),
+    Peer(
         name="ours-tls",
         title="the same, under TLS",
         environment="ours",
