@@ -19,8 +19,8 @@ except ImportError:
 HERE = Path(__file__).parent
 BUILD = Path(os.path.relpath(HERE.parent / "build"))
 BUILD.mkdir(exist_ok=True)
-print("A parrot is served on this machine; a simulated session says librivox-2.wav to it.", flush=True)
 try:
+    print("A parrot is served on this machine; a simulated session says librivox-2.wav to it.", flush=True)
     app(
         [
             *("simulate", f"{HERE / 'parrot.py'}:on_connect", "--input", str(HERE / "audio" / "librivox-2.wav")),
