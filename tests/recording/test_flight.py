@@ -20,6 +20,7 @@ from websockets.sync.client import connect
 from vonage_audio_connector_server import AudioConnector, Client, JSONTransport
 from vonage_audio_connector_server.config import AudioTransport
 from vonage_audio_connector_server.recording import Kind, Recording
+from vonage_audio_connector_server.recording.flight import MOST_PENDING
 from vonage_audio_connector_server.recording.folder import read_folder
 
 FRAME = b"\1\2" * 320
@@ -233,9 +234,11 @@ def test_what_a_killed_process_leaves_can_be_read_and_is_adopted(tmp_path: Path)
     recording = read_folder(live[0])
     assert recording.meta["rate_hz"] == 16_000
     assert payloads(recording, Kind.TEXT_TO_SERVER) == [FIRST_MESSAGE.encode()]
-    assert payloads(recording, Kind.AUDIO_TO_SERVER) == [FRAME] * 10
+    frames = payloads(recording, Kind.AUDIO_TO_SERVER)
     answers = payloads(recording, Kind.AUDIO_FROM_SERVER)
-    assert answers in ([ANSWER] * 9, [ANSWER] * 10)  # what has just left is recorded next
+    assert frames == [FRAME] * len(frames)
+    assert answers == [ANSWER] * len(answers)
+    assert 20 - MOST_PENDING <= len(frames) + len(answers) <= 20
     assert notes(recording, "closed") == []
     adopted = TellingRecorder(folder)
     assert adopted.the_one() == recording

@@ -17,7 +17,7 @@ from ..core.gaps import Gap, Gaps
 from ..core.json_audio import JSONTransport
 from ..formats import FRAME_MS
 from ..link.base import Link
-from ..link.recorded import RecordedLink
+from ..link.recorded import Pending, RecordedLink
 from ..recording.log_lines import LOG_LINES, shortened
 from ..recording.recorder import AUDIO_FIELD, META, Recorder, SoleRecorder, Tape
 from ..results import ClosedBy, CloseReport, ConnectionStats
@@ -92,15 +92,11 @@ class RecordedCall(Call):
         clock: Callable[[], float],
         origin_s: float,
     ) -> None:
-        recorded = RecordedLink(link, tape, clock, origin_s, self._note_stats)
-        super().__init__(recorded, config, call_id, place)
-        self._recorded = recorded
-        self._tape = tape
-        self._origin_s = origin_s
+        self._pending = Pending(tape, clock, origin_s, self._note_stats)
+        super().__init__(RecordedLink(link, self._pending), config, call_id, place)
         self._errors = 0
         self._has_failed = False  # a handler has
-        self._gaps = RecordedGaps(self._note_gap)
-        self.out.gaps = self._gaps
+        self.out.gaps = RecordedGaps(self._pending)
 
     # What a call does
 
@@ -115,9 +111,9 @@ class RecordedCall(Call):
         super().lost(code, reason, by)
         report = self.close_report
         if was_open and report is not None:
-            at_s = self._at_s()
-            self._tape.note(at_s, "stats", **_fields(report.stats))
-            self._tape.note(at_s, "closed", code=report.code, reason=report.reason, by=report.closed_by)
+            note, at_s = self._pending.tape.note, self._at_s()
+            note(at_s, "stats", **_fields(report.stats))
+            note(at_s, "closed", code=report.code, reason=report.reason, by=report.closed_by)
 
     async def report(self, error: Exception) -> None:
         """See `Call`."""
@@ -127,7 +123,7 @@ class RecordedCall(Call):
             lines = traceback.format_exception_only(error)
             if self._errors <= MOST_TRACEBACKS:
                 lines = traceback.format_exception(error)
-            self._tape.note(self._at_s(), "error", text=shortened("".join(lines).rstrip()))
+            self._pending.tape.note(self._at_s(), "error", text=shortened("".join(lines).rstrip()))
         try:
             await super().report(error)
         finally:
@@ -137,55 +133,49 @@ class RecordedCall(Call):
         super()._format_known()
         audio_format = self.session.audio_format
         if audio_format is not None:
-            self._tape.note(self._at_s(), META, rate_hz=audio_format.rate_hz)
+            self._pending.tape.note(self._at_s(), META, rate_hz=audio_format.rate_hz)
 
     def _let_go(self) -> None:
         super()._let_go()
-        self._recorded.forget()
-        self._gaps.forget()
         LOG_LINES.remove(self.id)
         report = self.close_report
         try:
-            self._tape.end(self._has_failed or report is None or not ended_well(report))
+            self._pending.forget()
+            self._pending.tape.end(self._has_failed or report is None or not ended_well(report))
         except Exception:  # noqa: BLE001 (as in `_begin`)
             warn("a recording could not be ended: its recorder failed", exc_info=True)
 
     # What is noted
 
     def _at_s(self) -> float:
-        return self.now_s() - self._origin_s
+        """The time since the accept, in any thread: lines of the log come from all."""
+        return self.now_s() - self._pending.origin_s
 
     def _note_stats(self, at_s: float) -> None:
-        self._tape.note(at_s, "stats", **_fields(self.stats()))
-
-    def _note_gap(self, gap: Gap, cause: str) -> None:
-        until_s = gap.until_s - self._origin_s
-        self._tape.note(self._at_s(), "gap", cause=cause, since_s=until_s - gap.dry_s, until_s=until_s)
+        self._pending.tape.note(at_s, "stats", **_fields(self.stats()))
 
     def _note_line(self, level: int, text: str, is_own: bool) -> None:
         if is_own and level >= logging.ERROR:
             self._has_failed = True  # `on_disconnect`, which nobody else tells
-        self._tape.note(self._at_s(), "log", level=logging.getLevelName(level), text=text)
+        self._pending.tape.note(self._at_s(), "log", level=logging.getLevelName(level), text=text)
 
 
 class RecordedGaps(Gaps):
     """The gaps of a recorded call."""
 
-    __slots__ = ("_on_gap",)
+    __slots__ = ("_pending",)
 
-    def __init__(self, on_gap: Callable[[Gap, str], object]) -> None:
+    def __init__(self, pending: Pending) -> None:
         super().__init__()
-        self._on_gap: Callable[[Gap, str], object] | None = on_gap
+        self._pending = pending
 
     def count(self, gap: Gap, *, loop_was_blocked: bool) -> None:
         """See `Gaps`."""
         super().count(gap, loop_was_blocked=loop_was_blocked)
-        if self._on_gap is not None:
-            self._on_gap(gap, "loop blocked" if loop_was_blocked else gap.cause)
-
-    def forget(self) -> None:
-        """Tell nobody any more."""
-        self._on_gap = None
+        pending = self._pending
+        until_s = gap.until_s - pending.origin_s
+        cause = "loop blocked" if loop_was_blocked else gap.cause
+        pending.tape.note(pending.at_s(), "gap", cause=cause, since_s=until_s - gap.dry_s, until_s=until_s)
 
 
 def _fields(stats: ConnectionStats) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """The link of a call that is recorded: it stands between the call and the link that carries its messages.
 
-What comes is recorded before the call gets it, so that the message is there whose handler kills the process; what goes
-out is recorded when the link has taken it, because before it may still be flushed.
+What comes is recorded before the call gets it, so that the text is there whose handler kills the process; what goes out
+is recorded when the link has taken it, because before it may still be flushed. Frames of audio wait for a few others.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 
 from ..core.json_audio import JSONTransport
 from ..recording.recorder import Tape
-from ..recording.recording import Kind
+from ..recording.recording import Kind, Message
 from ..results import ClosedBy
 from ..runtime import on_trio
 from .base import Link, Outbox, Receiver, Sink
@@ -25,41 +25,79 @@ _AUDIO_IN, _TEXT_IN = Kind.AUDIO_TO_SERVER, Kind.TEXT_TO_SERVER
 _AUDIO_OUT, _TEXT_OUT = Kind.AUDIO_FROM_SERVER, Kind.TEXT_FROM_SERVER
 
 
+class Pending:
+    """Messages on their way to a tape, in the order in which they came and went.
+
+    A text, and whatever else is told, takes along all that came before it.
+
+    Args:
+        tape: where they are recorded.
+        clock: of the call.
+        origin_s: the time of the accept on it.
+        note_stats: called every `STATS_S` with the time since the accept: it records the counters.
+
+    Attributes:
+        messages: those that the tape has not been given yet. Whoever adds frames gives them to it when there are
+            `most`: to do that here would cost a call for each.
+        most: see `Tape.most_pending`.
+    """
+
+    __slots__ = ("_due_s", "_note_stats", "clock", "messages", "most", "origin_s", "tape")
+
+    def __init__(
+        self, tape: Tape, clock: Callable[[], float], origin_s: float, note_stats: Callable[[float], object]
+    ) -> None:
+        self.messages: list[Message] = []
+        self.most = tape.most_pending
+        self.clock = clock
+        self.origin_s = origin_s
+        self.tape = tape
+        self._note_stats = note_stats
+        self._due_s = STATS_S  # when the counters are recorded next
+
+    def at_s(self) -> float:
+        """The time since the accept, in the thread of the call."""
+        return self.clock() - self.origin_s
+
+    def pass_on(self) -> None:
+        """Give them to the tape."""
+        messages = self.messages
+        if messages:
+            self.tape.add(messages)
+            at_s = messages[-1][0]
+            messages.clear()
+            if at_s >= self._due_s:
+                self._due_s = at_s + STATS_S
+                self._note_stats(at_s)
+
+    def add_text(self, kind: Kind, text: str) -> None:
+        """Keep a text, at once."""
+        self.messages.append((self.at_s(), kind, text.encode("utf-8", "replace")))
+        self.pass_on()
+
+    def forget(self) -> None:
+        """The call is over: let go of it."""
+        self.pass_on()
+        self._note_stats = float
+
+
 class RecordedLink:
     """The link of one recorded call.
 
     Args:
         link: carries the messages.
-        tape: where they are recorded.
-        clock: of the call.
-        origin_s: the time of the accept on it.
-        note_stats: called every `STATS_S` with the time since the accept: it records the counters.
+        pending: takes them to the tape.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        tape: Tape,
-        clock: Callable[[], float],
-        origin_s: float,
-        note_stats: Callable[[float], object],
-    ) -> None:
+    def __init__(self, link: Link, pending: Pending) -> None:
         self._link = link
-        self._tape = tape
-        self._clock = clock
-        self._origin_s = origin_s
-        self._note_stats = note_stats
+        self._pending = pending
         make = TakingSink if on_trio() else RecordingSink
-        self.sink: Sink = make(link.sink, tape, clock, origin_s)
+        self.sink: Sink = make(link.sink, pending)
 
     def start(self, receiver: Receiver, max_message_bytes: int, tasks: TaskGroup) -> None:
         """See `Link`."""
-        recording = RecordingReceiver(receiver, self._tape, self._clock, self._origin_s, self._note_stats)
-        self._link.start(recording, max_message_bytes, tasks)
-
-    def forget(self) -> None:
-        """The call is over: let go of it."""
-        self._note_stats = float
+        self._link.start(RecordingReceiver(receiver, self._pending), max_message_bytes, tasks)
 
     def close(self, code: int, reason: str) -> None:
         """See `Link`."""
@@ -73,41 +111,26 @@ class RecordedLink:
 class RecordingReceiver:
     """Records what comes, and gives it to the call."""
 
-    __slots__ = ("_add", "_clock", "_due_s", "_note_stats", "_origin_s", "_receive", "_receiver")
+    __slots__ = ("_clock", "_messages", "_most", "_origin_s", "_pending", "_receive", "_receiver")
 
-    def __init__(
-        self,
-        receiver: Receiver,
-        tape: Tape,
-        clock: Callable[[], float],
-        origin_s: float,
-        note_stats: Callable[[float], object],
-    ) -> None:
+    def __init__(self, receiver: Receiver, pending: Pending) -> None:
         self._receiver = receiver
         self._receive = receiver.audio_received
-        self._add = tape.add
-        self._clock = clock
-        self._origin_s = origin_s
-        self._note_stats = note_stats
-        self._due_s = STATS_S  # when the counters are recorded next
+        self._pending = pending
+        self._messages, self._most = pending.messages, pending.most
+        self._clock, self._origin_s = pending.clock, pending.origin_s
 
     def audio_received(self, data: bytes) -> None:
         """See `Receiver`."""
-        clock, add, receive = self._clock, self._add, self._receive  # as local names they are called faster
-        at_s = clock() - self._origin_s
-        add(at_s, _AUDIO_IN, data)
-        if at_s >= self._due_s:
-            self._due_s = at_s + STATS_S
-            self._note_stats(at_s)
+        clock, messages, receive = self._clock, self._messages, self._receive  # as local names they are called faster
+        messages.append((clock() - self._origin_s, _AUDIO_IN, data))
+        if len(messages) >= self._most:
+            self._pending.pass_on()
         receive(data)
 
     def text_received(self, text: str) -> None:
         """See `Receiver`."""
-        at_s = self._clock() - self._origin_s
-        self._add(at_s, _TEXT_IN, text.encode("utf-8", "replace"))
-        if at_s >= self._due_s:  # audio may be texts
-            self._due_s = at_s + STATS_S
-            self._note_stats(at_s)
+        self._pending.add_text(_TEXT_IN, text)
         self._receiver.text_received(text)
 
     def writable(self) -> None:
@@ -122,40 +145,43 @@ class RecordingReceiver:
 class RecordingSink:
     """Writes, and records what was taken."""
 
-    __slots__ = ("_add", "_clock", "_origin_s", "_sink", "_write")
+    __slots__ = ("_clock", "_messages", "_most", "_origin_s", "_pending", "_sink", "_write")
 
-    def __init__(self, sink: Sink, tape: Tape, clock: Callable[[], float], origin_s: float) -> None:
+    def __init__(self, sink: Sink, pending: Pending) -> None:
         self._sink = sink
         self._write = sink.write
-        self._add = tape.add
-        self._clock = clock
-        self._origin_s = origin_s
+        self._pending = pending
+        self._messages, self._most = pending.messages, pending.most
+        self._clock, self._origin_s = pending.clock, pending.origin_s
 
     def write(self, outbox: Outbox, json_audio: JSONTransport | None) -> bool:
         """See `Sink`."""
-        write, add, clock = self._write, self._add, self._clock  # as local names they are called faster
+        write, clock, messages = self._write, self._clock, self._messages  # as local names they are called faster
         first = outbox[0]
         if len(outbox) == 1 and type(first) is bytes:  # the usual frame
             is_done = write(outbox, json_audio)
             if not outbox:
-                add(clock() - self._origin_s, _AUDIO_OUT, first)
+                messages.append((clock() - self._origin_s, _AUDIO_OUT, first))
+                if len(messages) >= self._most:
+                    self._pending.pass_on()
             return is_done
         before = outbox.copy()
         is_done = write(outbox, json_audio)
-        at_s = clock() - self._origin_s
         for payload in before[: len(before) - len(outbox)]:
-            self._add_one(at_s, payload)
+            self._add_one(payload)
         return is_done
 
     def unsent_bytes(self) -> int:
         """See `Sink`."""
         return self._sink.unsent_bytes()
 
-    def _add_one(self, at_s: float, payload: bytes | str) -> None:
+    def _add_one(self, payload: bytes | str) -> None:
         if isinstance(payload, str):
-            self._add(at_s, _TEXT_OUT, payload.encode("utf-8", "replace"))
+            self._pending.add_text(_TEXT_OUT, payload)
         else:
-            self._add(at_s, _AUDIO_OUT, bytes(payload))
+            self._messages.append((self._pending.at_s(), _AUDIO_OUT, bytes(payload)))
+            if len(self._messages) >= self._most:
+                self._pending.pass_on()
 
 
 class TakingSink(RecordingSink):
@@ -165,10 +191,7 @@ class TakingSink(RecordingSink):
 
     def write(self, outbox: Outbox, json_audio: JSONTransport | None) -> bool:
         """See `Sink`."""
-        return self._write(_Taken(outbox, self._took), json_audio)
-
-    def _took(self, payload: bytes | str) -> None:
-        self._add_one(self._clock() - self._origin_s, payload)
+        return self._write(_Taken(outbox, self._add_one), json_audio)
 
 
 class _Taken(Outbox):

@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from ..core.json_audio import JSONTransport
 from ..core.wire import load_object
-from .recording import Entry, Kind, Recording
+from .recording import Entry, Kind, Message, Recording
 
 META = "meta"
 """The name of a note that is no entry: its values belong to `Recording.meta`, and were not known at the beginning."""
@@ -22,16 +22,15 @@ AUDIO_FIELD = "audio_field"
 class Tape(Protocol):
     """Where one recorded call goes."""
 
-    def add(self, at_s: float, kind: Kind, payload: bytes, /) -> None:
-        """Keep a message, in the thread of the call; done for every frame.
+    @property
+    def most_pending(self) -> int:
+        """So many frames of audio may be given to `add` together, later than they came; 1: none waits for another."""
+
+    def add(self, messages: Sequence[Message], /) -> None:
+        """Keep messages, in the thread of the call. The list belongs to the caller, and is used anew.
 
         A text to the server may be a frame of audio (the JSON audio transport): it is left to whoever reads the
         recording to tell, because that takes longer than all else.
-
-        Args:
-            at_s: seconds since the accept.
-            kind: of which direction.
-            payload: PCM, or a text in UTF-8.
         """
 
     def note(self, at_s: float, name: str, /, **values: Any) -> None:
@@ -67,6 +66,8 @@ class MemoryTape:
         is_bad: how the call ended; None: it goes on.
     """
 
+    most_pending = 1
+
     def __init__(self, meta: Mapping[str, Any]) -> None:
         known = dict(meta)
         field = known.pop(AUDIO_FIELD, None)
@@ -74,8 +75,12 @@ class MemoryTape:
         self.is_bad: bool | None = None
         self._json_audio = JSONTransport(receive_field=field) if field else None
 
-    def add(self, at_s: float, kind: Kind, payload: bytes, /) -> None:
+    def add(self, messages: Sequence[Message], /) -> None:
         """See `Tape`. A text that is a frame of audio becomes one."""
+        for message in messages:
+            self._add_one(*message)
+
+    def _add_one(self, at_s: float, kind: Kind, payload: bytes) -> None:
         if kind is Kind.AUDIO_TO_SERVER and self._json_audio is not None:
             self._json_audio = None  # as in `core.session`: the first frame tells the transport
             self.recording.meta["transport"] = "binary"
@@ -153,8 +158,7 @@ def recording_of(entries: Iterable[Entry]) -> Recording:
         else:
             others.append(entry)
     tape = MemoryTape(meta)
-    for entry in others:
-        tape.add(*entry)
+    tape.add(others)
     return tape.recording
 
 

@@ -26,6 +26,10 @@ class Kind(IntEnum):
     """No message: a JSON object with the key `note`, which says what it is; see `note`."""
 
 
+Message = tuple[float, Kind, bytes]
+"""Seconds since the accept, of which direction, and PCM or a text in UTF-8."""
+
+
 class Entry(NamedTuple):
     """One thing that happened."""
 

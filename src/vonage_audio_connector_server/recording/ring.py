@@ -13,12 +13,12 @@ from __future__ import annotations
 import contextlib
 import mmap
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from struct import Struct, error
 from typing import Final, NamedTuple
 
-from .recording import Entry, Kind
+from .recording import Entry, Kind, Message
 
 MAGIC: Final = b"VACTAPE1"
 HEAD_BYTES: Final = 4096
@@ -77,7 +77,10 @@ class Ring:
         on_lost: called with the records of the first segment when that is about to be used anew.
     """
 
-    __slots__ = ("_at", "_buffer", "_on_lost", "_region", "_segment", "_segment_start", "_sequence", "_start")
+    __slots__ = (
+        *("_at", "_buffer", "_on_lost", "_present", "_region"),
+        *("_segment", "_segment_start", "_sequence", "_start"),
+    )
 
     def __init__(
         self,
@@ -92,16 +95,30 @@ class Ring:
         self._on_lost = on_lost
         self._sequence = 0
         self._segment: memoryview
+        self._at: int
+        self._present: int  # so much of the segment
         self._turn()
 
     def add(self, at_s: float, kind: Kind, payload: bytes, /) -> None:
         """Write a record; what is too long for a segment is cut."""
-        size = len(payload)
-        try:
-            _packers[size](self._segment, self._at, at_s, size, payload, kind)
-        except (error, KeyError):  # the segment is full, or this size is new
-            size = self._add_slowly(at_s, kind, payload)
-        self._at += size + RECORD_BYTES
+        self.add_all(((at_s, kind, payload),))
+
+    def add_all(self, messages: Iterable[Message], /) -> None:
+        """Write several records."""
+        segment, at = self._segment, self._at
+        if at > self._present - _AHEAD_BYTES:
+            self._make_present()
+        packers = _packers
+        for at_s, kind, payload in messages:
+            size = len(payload)
+            try:
+                packers[size](segment, at, at_s, size, payload, kind)
+            except (error, KeyError):  # the segment is full, or this size is new
+                self._at = at
+                size = self._add_slowly(at_s, kind, payload)
+                segment, at = self._segment, self._at
+            at += size + RECORD_BYTES
+        self._at = at
 
     def fits(self, payload: bytes) -> bool:
         """Whether a record fits without that an older one is lost."""
@@ -136,13 +153,24 @@ class Ring:
             self._on_lost(_records(self._buffer, self._start + _SEQUENCE.size, self._start + segment_bytes))
         self._segment_start = start = self._start + self._sequence % segments * segment_bytes
         self._segment = segment = memoryview(self._buffer)[start : start + segment_bytes]
-        _make_present(self._buffer, start, segment_bytes)
+        self._present = 0
         if self._sequence >= segments:  # the file was all zeros
             _SEQUENCE.pack_into(segment, 0, 0)
             segment[:] = _zeros(segment_bytes)
         self._sequence += 1
         _SEQUENCE.pack_into(segment, 0, self._sequence)
         self._at = _SEQUENCE.size
+
+    def _make_present(self) -> None:
+        """Have the system find memory for the next part of the segment.
+
+        Each page for itself costs ten times as much; all of the segment at once takes so long that others wait.
+        """
+        start, size_bytes = self._present, min(_PART_BYTES, self._region.segment_bytes - self._present)
+        self._present = start + _PART_BYTES
+        if size_bytes > 0 and isinstance(self._buffer, mmap.mmap) and sys.platform == "linux":
+            with contextlib.suppress(OSError):  # before Linux 5.14
+                self._buffer.madvise(_MADV_POPULATE_WRITE, self._segment_start + start, size_bytes)
 
 
 def read_regions(data: bytes) -> list[list[Entry]]:
@@ -205,13 +233,8 @@ _MOST_PACKERS: Final = 2048  # frames have few sizes, texts any
 _packers: Final[dict[int, Callable[..., None]]] = {}
 
 
-def _make_present(buffer: mmap.mmap | bytearray, start: int, size_bytes: int) -> None:
-    """Have the system find memory for a part of a file at once: each page for itself costs ten times as much."""
-    if isinstance(buffer, mmap.mmap) and sys.platform == "linux":
-        with contextlib.suppress(OSError):  # before Linux 5.14
-            buffer.madvise(_MADV_POPULATE_WRITE, start, size_bytes)
-
-
+_PART_BYTES: Final = 32 * 1024
+_AHEAD_BYTES: Final = 8 * 1024
 _MADV_POPULATE_WRITE: Final = 23
 
 

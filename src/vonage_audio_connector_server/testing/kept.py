@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from ..recording import Kind, Recording
+from ..recording import Recording
 from ..recording.recorder import MemoryTape
+from ..recording.recording import Message
 
 _kept: list[Any] | None = None  # None: nobody asks for them
 
@@ -57,5 +59,5 @@ class NotesRecorder:
 class _Notes(MemoryTape):
     """Keeps no messages: the router's side has them."""
 
-    def add(self, at_s: float, kind: Kind, payload: bytes, /) -> None:
+    def add(self, messages: Sequence[Message], /) -> None:
         pass
