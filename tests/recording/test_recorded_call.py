@@ -290,23 +290,34 @@ async def test_many_errors_are_all_noted_and_the_first_with_their_tracebacks(rec
 class Fussy:
     """A recorder of the program's own."""
 
-    def __init__(self, begin: str = "", end: str = "") -> None:
-        self.begin_error, self.end_error = begin, end
-        self.tape = MemoryTape({})
+    def __init__(self, begin: str = "", end: str = "", add: str = "", tape: Any = None) -> None:
+        self.begin_error, self.end_error, self.add_error = begin, end, add
+        self.tape: Any = MemoryTape({}) if tape is None else tape
+        self.has_ended = False
 
     def begin(self, meta: Mapping[str, Any]) -> MemoryTape | None:
         if self.begin_error:
             raise LookupError(self.begin_error)
         if self.end_error:
-            self.tape.end = self.fail  # type: ignore[method-assign]
-            return self.tape
-        return None
+            self.tape.end = self.fail
+            return self.tape  # type: ignore[no-any-return]
+        if self.add_error:
+            self.tape.add = self.fail
+            self.tape.end = self.see_end
+            return self.tape  # type: ignore[no-any-return]
+        return None if isinstance(self.tape, MemoryTape) else self.tape
 
-    def fail(self, is_bad: bool) -> None:
-        raise LookupError(self.end_error)
+    def fail(self, given: object) -> None:
+        raise LookupError(self.end_error or self.add_error)
+
+    def see_end(self, is_bad: bool) -> None:
+        self.has_ended = True
 
 
-@pytest.mark.parametrize("recorder", [Fussy(), Fussy(begin="no begin"), Fussy(end="no end")])
+@pytest.mark.parametrize(
+    "recorder",
+    [Fussy(), Fussy(begin="no begin"), Fussy(end="no end"), Fussy(add="no add"), Fussy(tape="no tape at all")],
+)
 async def test_a_recorder_that_does_not_want_or_fails_costs_no_call(
     recorder: Fussy, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -320,9 +331,11 @@ async def test_a_recorder_that_does_not_want_or_fails_costs_no_call(
 
     await gate.serve(AudioConnector(on_connect, recorder=recorder))
     assert gate.sent == [FRAMES[0]]
-    failed = recorder.begin_error or recorder.end_error
-    assert ("its recorder failed" in caplog.text) is bool(failed)
+    failed = recorder.begin_error or recorder.end_error or recorder.add_error
+    is_wrong = bool(failed) or not isinstance(recorder.tape, MemoryTape)
+    assert ("its recorder failed" in caplog.text) is is_wrong
     assert failed in caplog.text
+    assert recorder.has_ended is bool(recorder.add_error)
 
 
 async def test_in_memory_the_oldest_go() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import traceback
-from collections.abc import Callable
 from dataclasses import fields
 from datetime import UTC, datetime
 
@@ -19,7 +18,7 @@ from ..formats import FRAME_MS
 from ..link.base import Link
 from ..link.recorded import Pending, RecordedLink
 from ..recording.log_lines import LOG_LINES, shortened
-from ..recording.recorder import AUDIO_FIELD, META, Recorder, SoleRecorder, Tape
+from ..recording.recorder import AUDIO_FIELD, META, Recorder, SoleRecorder
 from ..results import ClosedBy, CloseReport, ConnectionStats
 from ..runtime import call_clock
 from ..sparing import warn
@@ -40,15 +39,15 @@ def make_call(
     if not isinstance(recorder, SoleRecorder):
         recorder = config.recorder or recorder
     if recorder is not None:
-        clock = call_clock()
-        origin_s = clock()
-        tape = _begin(recorder, config, call_id, place, origin_s)
-        if tape is not None:
-            return RecordedCall(link, config, call_id, place, tape, clock, origin_s)
+        pending = _begin(recorder, config, call_id, place)
+        if pending is not None:
+            return RecordedCall(link, config, call_id, place, pending)
     return Call(link, config, call_id, place)
 
 
-def _begin(recorder: Recorder, config: AudioConnectorConfig, call_id: str, place: str, origin_s: float) -> Tape | None:
+def _begin(recorder: Recorder, config: AudioConnectorConfig, call_id: str, place: str) -> Pending | None:
+    clock = call_clock()
+    origin_s = clock()
     transport = config.transport
     json_audio = JSONTransport() if transport == "auto" else transport
     meta = {
@@ -63,7 +62,8 @@ def _begin(recorder: Recorder, config: AudioConnectorConfig, call_id: str, place
     if transport != "auto":
         meta["transport"] = "binary" if transport == "binary" else "json"
     try:
-        return recorder.begin(meta)
+        tape = recorder.begin(meta)
+        return None if tape is None else Pending(tape, clock, origin_s)
     except Exception:  # noqa: BLE001 (a recorder of the program's own may raise anything; it must not cost the call)
         warn("a call is not recorded: its recorder failed", exc_info=True)
         return None
@@ -77,26 +77,16 @@ class RecordedCall(Call):
         config: the settings.
         call_id: see `Call`.
         place: see `Call`.
-        tape: where it is recorded.
-        clock: of the call.
-        origin_s: the time of the accept on it.
+        pending: takes it to its tape.
     """
 
-    def __init__(
-        self,
-        link: Link,
-        config: AudioConnectorConfig,
-        call_id: str,
-        place: str,
-        tape: Tape,
-        clock: Callable[[], float],
-        origin_s: float,
-    ) -> None:
-        self._pending = Pending(tape, clock, origin_s, self._note_stats)
-        super().__init__(RecordedLink(link, self._pending), config, call_id, place)
+    def __init__(self, link: Link, config: AudioConnectorConfig, call_id: str, place: str, pending: Pending) -> None:
+        super().__init__(RecordedLink(link, pending), config, call_id, place)
+        self._pending = pending
+        pending.note_stats = self._note_stats
         self._errors = 0
         self._has_failed = False  # a handler has
-        self.out.gaps = RecordedGaps(self._pending)
+        self.out.gaps = RecordedGaps(pending)
 
     # What a call does
 

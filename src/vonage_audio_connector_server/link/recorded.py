@@ -16,6 +16,7 @@ from ..recording.recorder import Tape
 from ..recording.recording import Kind, Message
 from ..results import ClosedBy
 from ..runtime import on_trio
+from ..sparing import warn
 from .base import Link, Outbox, Receiver, Sink
 
 STATS_S = 10.0
@@ -28,31 +29,29 @@ _AUDIO_OUT, _TEXT_OUT = Kind.AUDIO_FROM_SERVER, Kind.TEXT_FROM_SERVER
 class Pending:
     """Messages on their way to a tape, in the order in which they came and went.
 
-    A text, and whatever else is told, takes along all that came before it.
+    A text takes along all that came before it.
 
     Args:
         tape: where they are recorded.
         clock: of the call.
         origin_s: the time of the accept on it.
-        note_stats: called every `STATS_S` with the time since the accept: it records the counters.
 
     Attributes:
+        note_stats: called every `STATS_S`, while messages come, with the time since the accept; records the counters.
         messages: those that the tape has not been given yet. Whoever adds frames gives them to it when there are
             `most`: to do that here would cost a call for each.
         most: see `Tape.most_pending`.
     """
 
-    __slots__ = ("_due_s", "_note_stats", "clock", "messages", "most", "origin_s", "tape")
+    __slots__ = ("_due_s", "clock", "messages", "most", "note_stats", "origin_s", "tape")
 
-    def __init__(
-        self, tape: Tape, clock: Callable[[], float], origin_s: float, note_stats: Callable[[float], object]
-    ) -> None:
+    def __init__(self, tape: Tape, clock: Callable[[], float], origin_s: float) -> None:
         self.messages: list[Message] = []
         self.most = tape.most_pending
         self.clock = clock
         self.origin_s = origin_s
         self.tape = tape
-        self._note_stats = note_stats
+        self.note_stats: Callable[[float], object] = float
         self._due_s = STATS_S  # when the counters are recorded next
 
     def at_s(self) -> float:
@@ -63,12 +62,16 @@ class Pending:
         """Give them to the tape."""
         messages = self.messages
         if messages:
-            self.tape.add(messages)
-            at_s = messages[-1][0]
+            passed = messages[:]
             messages.clear()
+            try:
+                self.tape.add(passed)
+            except Exception:  # noqa: BLE001 (a recorder of the program's own may raise anything; the call goes on)
+                warn("messages of a call are not recorded: its recorder failed", exc_info=True)
+            at_s = passed[-1][0]
             if at_s >= self._due_s:
                 self._due_s = at_s + STATS_S
-                self._note_stats(at_s)
+                self.note_stats(at_s)
 
     def add_text(self, kind: Kind, text: str) -> None:
         """Keep a text, at once."""
@@ -77,8 +80,8 @@ class Pending:
 
     def forget(self) -> None:
         """The call is over: let go of it."""
+        self.note_stats = float
         self.pass_on()
-        self._note_stats = float
 
 
 class RecordedLink:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from .flight import FlightRecorder
 from .folder import read_folder, write_folder
 from .recorder import MemoryRecorder, Recorder, Tape
-from .recording import Entry, Kind, Recording, note
+from .recording import Entry, Kind, Message, Recording, note
 
 __all__ = [
     "Entry",
     "FlightRecorder",
     "Kind",
     "MemoryRecorder",
+    "Message",
     "Recorder",
     "Recording",
     "Tape",

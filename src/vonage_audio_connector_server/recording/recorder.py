@@ -27,7 +27,7 @@ class Tape(Protocol):
         """So many frames of audio may be given to `add` together, later than they came; 1: none waits for another."""
 
     def add(self, messages: Sequence[Message], /) -> None:
-        """Keep messages, in the thread of the call. The list belongs to the caller, and is used anew.
+        """Keep messages, in the thread of the call and in their order.
 
         A text to the server may be a frame of audio (the JSON audio transport): it is left to whoever reads the
         recording to tell, because that takes longer than all else.

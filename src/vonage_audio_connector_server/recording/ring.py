@@ -233,8 +233,8 @@ _MOST_PACKERS: Final = 2048  # frames have few sizes, texts any
 _packers: Final[dict[int, Callable[..., None]]] = {}
 
 
-_PART_BYTES: Final = 32 * 1024
-_AHEAD_BYTES: Final = 8 * 1024
+_PART_BYTES: Final = 32 * 1024  # more than 40 frames
+_AHEAD_BYTES: Final = 8 * 1024  # more than the frames that come together
 _MADV_POPULATE_WRITE: Final = 23
 
 
