@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+import math
+from array import array
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -79,3 +81,15 @@ def told() -> Told:
     from ways import Told
 
     return Told()
+
+
+@pytest.fixture
+def tone() -> Callable[..., bytes]:
+    """`tone(seconds)`: PCM that is loud, and no two of its moments are alike (a rising tone)."""
+
+    def tone(seconds: float, rate_hz: int = 16_000, level: float = 0.3) -> bytes:
+        count = round(seconds * rate_hz)
+        swept = (math.sin(2 * math.pi * (200 + 300 * at / rate_hz) * at / rate_hz) for at in range(count))
+        return array("h", [round(32_767 * level * value) for value in swept]).tobytes()
+
+    return tone

@@ -20,7 +20,7 @@ ROWS = [
     "close_codes extensions formats results signatures sparing",
     "connection_data",
     "core",
-    "recording",
+    "audio recording",
     "waiter watchdog",
     "runtime steps waits",
     "simulator config",
@@ -48,6 +48,7 @@ FORBIDDEN = {
     "results": NO_IO,
     "connection_data": NO_IO - {"starlette"},
     "core": NO_IO,
+    "audio": NO_IO,
     "steps": {"anyio", "trio", "starlette"},
 }
 # What differs between asyncio and trio stands in runtime.py; our own protocol class and server are asyncio's.

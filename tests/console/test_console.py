@@ -15,9 +15,9 @@ from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 
 from vonage_audio_connector_server import AudioConnector, Client, SharedSecret
+from vonage_audio_connector_server.audio.levels import is_loud
 from vonage_audio_connector_server.console import page_call
 from vonage_audio_connector_server.recording.recorder import MemoryRecorder
-from vonage_audio_connector_server.simulator.loudness import is_loud
 
 ORIGIN = "http://127.0.0.1:8765"
 TALK = "ws://127.0.0.1:8765/console/talk"

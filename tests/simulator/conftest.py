@@ -1,5 +1,3 @@
-import math
-from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
@@ -27,15 +25,3 @@ def serving() -> Serving:
             yield f"{scheme}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
     return serving
-
-
-@pytest.fixture
-def tone() -> Callable[..., bytes]:
-    """`tone(seconds)`: PCM that is loud, and no two of its moments are alike (a rising tone)."""
-
-    def tone(seconds: float, rate_hz: int = 16_000, level: float = 0.3) -> bytes:
-        count = round(seconds * rate_hz)
-        swept = (math.sin(2 * math.pi * (200 + 300 * at / rate_hz) * at / rate_hz) for at in range(count))
-        return array("h", [round(32_767 * level * value) for value in swept]).tobytes()
-
-    return tone

@@ -6,10 +6,10 @@ import json
 import wave
 from pathlib import Path
 
+from vonage_audio_connector_server.audio.levels import loud_ticks
 from vonage_audio_connector_server.core.wire import CLEAR_ACTION, CLEAR_EVENT
 from vonage_audio_connector_server.formats import AudioFormat
 from vonage_audio_connector_server.recording import Kind, Recording
-from vonage_audio_connector_server.simulator.loudness import loud_ticks
 
 AUDIO = Path(__file__).parents[2] / "examples" / "audio" / "librivox-2.wav"
 FORMAT = AudioFormat()

@@ -3,11 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from vonage_audio_connector_server.audio.levels import loud_ticks
+from vonage_audio_connector_server.audio.resampler import resample
 from vonage_audio_connector_server.formats import AudioFormat
-from vonage_audio_connector_server.simulator.loudness import loud_ticks
 from vonage_audio_connector_server.simulator.report import Sound, report_of
 from vonage_audio_connector_server.simulator.report.sound import CLIPPED_SHARE, NOISE_SHARE, sound_of
-from vonage_audio_connector_server.simulator.resample import resample
 from vonage_audio_connector_server.simulator.wav import read_wav
 
 from .recorded import AUDIO, Call, speech

@@ -89,7 +89,7 @@ def test_a_recording_that_has_the_rate_needs_no_soxr_and_any_other_names_the_ext
     write(tmp_path / "a.wav", rate_hz=8_000)
 
     assert read_wav(tmp_path / "a.wav", rate_hz=8_000) == (bytes(4), 8_000)
-    with pytest.raises(MissingExtraError, match=r"vonage-audio-connector-server\[cli\]"):
+    with pytest.raises(MissingExtraError, match=r"vonage-audio-connector-server\[audio\]"):
         read_wav(tmp_path / "a.wav", rate_hz=16_000)
 
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..audio.mix import mixed
+from ..audio.sound_files import read_audio
 from ..core.json_audio import JSONTransport
 from ..simulator.faults import Faults
-from ..simulator.mix import mixed
 from ..simulator.script import Script, load_script
 from ..simulator.setup import Setup, made_up_id
-from ..simulator.sound_files import read_audio
 from ..simulator.steps import Hear, Interrupt, Mute, Press, Say, Sound, Step, Wait, WaitForGreeting
 from .target import CommandError
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ..audio.levels import is_loud, level_dbfs
 from ..recording import Entry, Kind
 from ..recording.recorder import MemoryTape
-from ..simulator.loudness import is_loud, level_dbfs
 from ..simulator.twin import Twin
 from .turns import Turns
 

@@ -16,6 +16,7 @@ import anyio
 import anyio.abc
 from anyio.lowlevel import checkpoint
 
+from ..audio.sound_files import read_audio
 from ..close_codes import NORMAL
 from ..errors import AudioConnectorConfigError
 from ..recording import Entry, Recording
@@ -28,7 +29,6 @@ from .heard import Heard, NothingHeardError
 from .listening import Listening
 from .network import Relay
 from .said import Said
-from .sound_files import read_audio
 from .twin import KEY_MS, Twin
 
 ANSWER_S = 10.0

@@ -10,6 +10,7 @@ from typing import assert_never
 
 import anyio
 
+from ..audio.levels import level_dbfs
 from ..errors import AudioConnectorConfigError
 from ..recording import Recording
 from ..runtime import single_error
@@ -18,7 +19,6 @@ from .carrier import DialError, Lost
 from .devices import Devices
 from .faults import Faults
 from .heard import NothingHeardError
-from .loudness import level_dbfs
 from .opening import dial
 from .report import Ending, Outcome, SimulationReport, report_of
 from .setup import Setup, check_seconds

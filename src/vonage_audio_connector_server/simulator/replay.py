@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import anyio.abc
 
+from ..audio.levels import loud_ticks
 from ..close_codes import ABNORMAL, NORMAL, SERVICE_RESTART
 from ..core.json_audio import JSONTransport
 from ..core.wire import first_message, load_object, read_object
@@ -24,7 +25,6 @@ from .app_carrier import AppCarrier, Application
 from .carrier import Lost
 from .compare import similarity
 from .form import AudioForm
-from .loudness import loud_ticks
 from .opening import APP_END_S
 from .report import Timeline
 from .report.timeline import format_of

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ..audio.levels import loud_ticks
 from ..formats import AudioFormat
-from .loudness import loud_ticks
 
 
 class Said:

@@ -19,12 +19,12 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from ..audio.sound_files import RATES_HZ, read_audio
 from ..errors import AudioConnectorAudioError, AudioConnectorConfigError, MissingExtraError
 from .faults import Faults
 from .form import TransportName
 from .rules import RouterName
 from .setup import check_custom
-from .sound_files import RATES_HZ, read_audio
 from .steps import (
     HangUp,
     Hear,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .sound_files import read_audio
+from ..audio.sound_files import read_audio
 
 FOLDER = Path(__file__).parent / "recordings"
 

@@ -14,11 +14,11 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
+from ..audio.levels import is_loud
 from ..core.wire import CONNECTED_EVENT
 from ..formats import AudioFormat
 from ..recording import Entry, Kind, Recording
 from .form import AudioForm
-from .loudness import is_loud
 from .router import Router
 from .rules import LENIENT, Rules
 from .said import Said

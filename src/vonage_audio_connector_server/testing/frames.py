@@ -8,9 +8,9 @@ from functools import cache
 from os import PathLike
 from typing import Any
 
+from ..audio.sound_files import read_audio
 from ..core import wire
 from ..formats import AudioFormat
-from ..simulator.sound_files import read_audio
 
 
 def first_message(rate_hz: int = 16_000, **custom: Any) -> str:

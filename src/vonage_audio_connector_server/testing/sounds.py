@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from os import PathLike
 
+from ..audio.sound_files import read_audio
 from ..simulator.compare import SAME, assert_same
 from ..simulator.heard import Heard
-from ..simulator.sound_files import read_audio
 
 Sound = bytes | Heard | str | PathLike[str]
 

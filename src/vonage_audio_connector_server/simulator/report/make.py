@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, zip_longest
 
+from ...audio.levels import loud_ticks
 from ...recording import Kind, Recording
 from ..compare import similarity
 from ..form import TransportName
-from ..loudness import loud_ticks
 from .ending import Ending, ending_of
 from .judge import sentence, verdicts_of
 from .noted import keys_of

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ...audio.levels import is_loud
 from ...formats import SAMPLE_BYTES, AudioFormat
-from ..loudness import is_loud
 from .turns import Utterance
 
 _JITTER_S = 0.06

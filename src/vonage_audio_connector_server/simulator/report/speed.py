@@ -5,8 +5,8 @@ It needs numpy and soxr.
 
 from __future__ import annotations
 
+from ...audio.resampler import resample
 from ..compare import similarity
-from ..resample import resample
 
 FOUND = 0.6
 """A copy at this similarity is a copy."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from ...audio.levels import loud_ticks
 from ...formats import AudioFormat
 from ...recording import Kind, Recording
-from ..loudness import loud_ticks
 from ..router import Router
 from ..rules import LENIENT, rules_of
 from .hole import Cause, Hole, explained, holes_of

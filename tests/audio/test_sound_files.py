@@ -10,10 +10,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from vonage_audio_connector_server.audio import sound_files
+from vonage_audio_connector_server.audio.sound_files import read_audio
 from vonage_audio_connector_server.errors import AudioConnectorAudioError, MissingExtraError
-from vonage_audio_connector_server.simulator import sound_files
 from vonage_audio_connector_server.simulator.compare import similarity
-from vonage_audio_connector_server.simulator.sound_files import read_audio
 
 SPEECH = Path(__file__).parent.parent.parent / "examples" / "audio" / "librivox-2.wav"
 
@@ -170,5 +170,5 @@ def test_what_takes_the_extra_names_it(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, missing, None)
 
     assert read_audio(SPEECH)[1] == 16_000
-    with pytest.raises(MissingExtraError, match=r"a\.flac.+vonage-audio-connector-server\[cli\]"):
+    with pytest.raises(MissingExtraError, match=r"a\.flac.+vonage-audio-connector-server\[audio\]"):
         read_audio(tmp_path / "a.flac")

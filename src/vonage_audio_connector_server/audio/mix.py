@@ -16,7 +16,7 @@ def mixed(recordings: Sequence[bytes]) -> bytes:
     try:
         import numpy as np
     except ImportError as exc:
-        raise MissingExtraError("mixing recordings", "cli") from exc
+        raise MissingExtraError("mixing recordings", "audio") from exc
     total = np.zeros(max(map(len, recordings)) // 2, np.int32)
     for pcm in recordings:
         samples = np.frombuffer(pcm, dtype="<i2")

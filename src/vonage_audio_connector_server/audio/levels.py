@@ -26,6 +26,13 @@ def level_dbfs(pcm: bytes) -> float:
     return _level_dbfs(_samples(pcm))
 
 
+def peak_dbfs(pcm: bytes) -> float:
+    """The level of the largest sample of 16-bit PCM in dBFS, `FLOOR_DBFS` at the least."""
+    samples = _samples(pcm)
+    peak = max(max(samples), -min(samples)) if samples else 0
+    return max(FLOOR_DBFS, 20 * math.log10(peak / _FULL_SCALE)) if peak else FLOOR_DBFS
+
+
 def is_loud(frame: bytes) -> bool:
     """Whether a frame is loud enough to be speech; every seventh of its samples tells."""
     if frame.count(0) == len(frame):

@@ -3,8 +3,8 @@ from collections.abc import Callable
 
 import pytest
 
+from vonage_audio_connector_server.audio.levels import FLOOR_DBFS, is_loud, level_dbfs, loud_ticks
 from vonage_audio_connector_server.formats import AudioFormat
-from vonage_audio_connector_server.simulator.loudness import FLOOR_DBFS, is_loud, level_dbfs, loud_ticks
 
 
 @pytest.mark.parametrize("pcm", [b"", bytes(640), b"\x01"])
