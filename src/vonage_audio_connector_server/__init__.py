@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         AudioConnectorConfigError,
         AudioConnectorError,
         AudioConnectorFullError,
+        AudioConnectorInterruptedError,
         AudioConnectorJSONError,
         AudioConnectorProtocolError,
         AudioConnectorStartServerError,
@@ -56,8 +57,10 @@ if TYPE_CHECKING:
         ConnectionStats,
         FlushResult,
         PlaybackResult,
+        UtteranceResult,
     )
     from .server.handle import AudioConnectorServerHandle
+    from .utterance import Utterance
     from .video import Video
 
 _MODULES = {
@@ -69,6 +72,7 @@ _MODULES = {
     "AudioConnectorConnectionData": "connection_data",
     "AudioConnectorError": "errors",
     "AudioConnectorFullError": "errors",
+    "AudioConnectorInterruptedError": "errors",
     "AudioConnectorJSONError": "errors",
     "AudioConnectorProtocolError": "errors",
     "AudioConnectorRefusedError": "admission.gate",
@@ -98,6 +102,8 @@ _MODULES = {
     "ReplayStore": "admission.tokens",
     "SharedSecret": "admission.shared_secret",
     "UnknownEvent": "core.events",
+    "Utterance": "utterance",
+    "UtteranceResult": "results",
     "Video": "video",
     "WebSocketProtocol": "link.websocket",
 }
@@ -112,6 +118,7 @@ __all__ = [
     "AudioConnectorConnectionData",
     "AudioConnectorError",
     "AudioConnectorFullError",
+    "AudioConnectorInterruptedError",
     "AudioConnectorJSONError",
     "AudioConnectorProtocolError",
     "AudioConnectorRefusedError",
@@ -140,6 +147,8 @@ __all__ = [
     "ReplayStore",
     "SharedSecret",
     "UnknownEvent",
+    "Utterance",
+    "UtteranceResult",
     "Video",
     "WebSocketProtocol",
     "__version__",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Collection, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
@@ -25,7 +25,7 @@ from .core.pacer import DEFAULT_LEAD_S
 from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
 from .errors import AudioConnectorConfigError
-from .extensions import CALLS, LINK, RECORDER
+from .extensions import CALLS, LINK, RECORDER, extension
 from .link.asgi import ASGILink
 from .link.base import Link
 from .mounting import answer_without_slash, path_below
@@ -55,6 +55,7 @@ class AudioConnector:
         on_start: called at lifespan start-up. A mounted app gets no lifespan: see `lifespan`.
         on_stop: called at lifespan shutdown.
         rate_hz: the sample rate to assume where a connection tells none: 8000, 16000 or 24000.
+        sample_rate_hz: the rate at which the program works, both ways, whatever the wire's; None: the wire's.
         lead_s: how far ahead of real time audio is sent, 0.04 to 15 seconds; 0.2 by default.
         max_message_bytes: a longer inbound message closes its connection with 1009; 65,536 by default.
         clear_commands: the JSON texts that `flush_buffer` sends, in this order.
@@ -82,6 +83,7 @@ class AudioConnector:
         on_start: Hook | None = None,
         on_stop: Hook | None = None,
         rate_hz: int = 16_000,
+        sample_rate_hz: int | None = None,
         lead_s: float = DEFAULT_LEAD_S,
         max_message_bytes: int = MAX_MESSAGE_BYTES,
         clear_commands: Sequence[str] = DEFAULT_CLEAR_COMMANDS,
@@ -100,6 +102,7 @@ class AudioConnector:
             on_start=on_start,
             on_stop=on_stop,
             rate_hz=rate_hz,
+            sample_rate_hz=sample_rate_hz,
             lead_s=lead_s,
             max_message_bytes=max_message_bytes,
             clear_commands=clear_commands,
@@ -261,9 +264,9 @@ class AudioConnector:
                 "on_start has not run, because the application around this connector doesn't enter its lifespan: "
                 "write 'async with connector.lifespan(app): yield' there"
             )
-        server_calls = _extension(scope, CALLS)
+        server_calls = extension(scope, CALLS)
         self._servers = () if server_calls is None else (server_calls,)
-        link = _extension(scope, LINK)
+        link = extension(scope, LINK)
         if link is not None:
             link.be_quiet()
         info = connection_data(scope)
@@ -295,22 +298,22 @@ class AudioConnector:
         """Answer the handshake; None where the peer went away, or nobody is let in any more."""
         try:
             await send({"type": "websocket.accept"})
-            own = _extension(scope, LINK)
+            own = extension(scope, LINK)
             if own is not None:
                 own.hold()
-            if self._is_draining(_extension(scope, CALLS)):  # since the accept began
+            if self._is_draining(extension(scope, CALLS)):  # since the accept began
                 await send({"type": "websocket.close", "code": SERVICE_RESTART, "reason": "server stops"})
                 return None
         except (OSError, WebSocketDisconnect):
             return None
         link: Link = ASGILink(receive, send) if own is None else own
-        one = make_call(link, self.config, info.id, place_of(info), _extension(scope, RECORDER))
-        return Client(one, info, scope, identity)
+        one = make_call(link, self.config, info.id, place_of(info), extension(scope, RECORDER))
+        return Client(one, info, scope, identity, self.config.sample_rate_hz)
 
     async def _serve(self, client: Client, on_connect: Handler, receive: Receive, send: Send) -> None:
         one = client._call
-        has_own_link = _extension(client.request.scope, LINK) is not None
-        groups = [calls for calls in (self._calls, _extension(client.request.scope, CALLS)) if calls is not None]
+        has_own_link = extension(client.request.scope, LINK) is not None
+        groups = [calls for calls in (self._calls, extension(client.request.scope, CALLS)) if calls is not None]
         for calls in groups:
             calls.live.add(one)
         try:
@@ -337,11 +340,6 @@ class AudioConnector:
         if limit is not None and self._calls.places >= limit:
             return Refusal(503, f"all {limit} connections are taken")
         return None
-
-
-def _extension(scope: MutableMapping[str, Any], name: str) -> Any:
-    """What a server of ours has put into a scope; None under any other."""
-    return (scope.get("extensions") or {}).get(name)
 
 
 def _ignore(client: Client) -> None:

@@ -61,9 +61,14 @@ class Client(Speaker):
     on_error = _HandlerAttribute()
 
     def __init__(
-        self, call: Call, info: AudioConnectorConnectionData, scope: MutableMapping[str, Any], identity: object
+        self,
+        call: Call,
+        info: AudioConnectorConnectionData,
+        scope: MutableMapping[str, Any],
+        identity: object,
+        rate_hz: int | None,
     ) -> None:
-        super().__init__(call)
+        super().__init__(call, rate_hz)
         self._info = info
         self._scope = scope
         self._identity = identity
@@ -231,8 +236,17 @@ class Client(Speaker):
 
     @property
     def audio_format(self) -> AudioFormat | None:
-        """The negotiated audio format; None until it is known, see `wait_format`."""
+        """The negotiated audio format, that of the wire; None until it is known, see `wait_format`."""
         return self._call.session.audio_format
+
+    @property
+    def sample_rate_hz(self) -> int | None:
+        """The sample rate of what the program gets and sends: `AudioConnector(sample_rate_hz=…)`.
+
+        Where that is not set, the connection's; None until it is known.
+        """
+        known = self._call.session.audio_format
+        return self._rate_hz or (None if known is None else known.rate_hz)
 
     def wait_format(self) -> Action[AudioFormat]:
         """Wait for the audio format. It comes with the first message or, without one, with the first frame of audio.

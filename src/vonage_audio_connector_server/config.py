@@ -39,6 +39,9 @@ class AudioConnectorConfig:
         on_start: called once when the server has started; under another ASGI server, at lifespan start-up.
         on_stop: called once when the server has stopped; under another ASGI server, at lifespan shutdown.
         rate_hz: the sample rate to assume where a connection tells none: 8000, 16000 or 24000.
+        sample_rate_hz: the sample rate at which the program works: 8000 to 48000, a multiple of 50. Its messages are
+            frames of 20 ms at that rate, and so is what it sends; the wire keeps its own. What comes is up to 40 ms
+            late by it, 75 ms from 8 kHz. It takes the extra `audio`. None: the program works at the connection's rate.
         lead_s: how far ahead of real time audio is sent, 0.04 to 15 seconds; 0.2 by default. More survives a longer
             stall of the event loop; less leaves less to be heard after an interruption.
         max_message_bytes: a longer inbound message closes its connection with 1009; 65,536 by default.
@@ -64,12 +67,14 @@ class AudioConnectorConfig:
 
     Raises:
         AudioConnectorConfigError: a value is wrong; the message names the field.
+        MissingExtraError: `sample_rate_hz` takes the extra `audio`.
     """
 
     on_connect: OnConnect | None = None
     on_start: Hook | None = None
     on_stop: Hook | None = None
     rate_hz: int = 16_000
+    sample_rate_hz: int | None = None
     lead_s: float = DEFAULT_LEAD_S
     max_message_bytes: int = MAX_MESSAGE_BYTES
     clear_commands: Sequence[str] = field(default=DEFAULT_CLEAR_COMMANDS)
@@ -94,6 +99,11 @@ class AudioConnectorConfig:
             self._check(name, hook is None or takes(hook), "a function without arguments")
         is_rate = type(self.rate_hz) is int and self.rate_hz in (8_000, 16_000, 24_000)
         self._check("rate_hz", is_rate, "8000, 16000 or 24000")
+        if self.sample_rate_hz is not None:
+            self._check("sample_rate_hz", _is_program_rate(self.sample_rate_hz), "8000 to 48000, a multiple of 50")
+            from .audio.resampler import require  # only then: it takes the extra `audio`
+
+            require()
         check_lead_s("lead_s", self.lead_s)
         self._check(
             "max_message_bytes",
@@ -214,6 +224,11 @@ def check_rewind_s(rewind_s: float) -> None:
 def shared_options(config: AudioConnectorConfig) -> dict[str, Any]:
     """The settings of `config` that `AudioConnector` takes."""
     return {entry.name: getattr(config, entry.name) for entry in fields(AudioConnectorConfig)}
+
+
+def _is_program_rate(rate_hz: object) -> bool:
+    """Whether 20 ms of it are whole samples."""
+    return type(rate_hz) is int and 8_000 <= rate_hz <= 48_000 and rate_hz % 50 == 0
 
 
 def _is_seconds(value: object, at_least: float) -> bool:

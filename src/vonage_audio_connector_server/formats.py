@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from .errors import AudioConnectorAudioError
+
 SAMPLE_BYTES = 2
 """16-bit signed little-endian PCM, mono (documented for the Audio Connector)."""
 
@@ -13,6 +15,9 @@ FRAME_MS = 20
 
 DOCUMENTED_FRAME_BYTES = (320, 640, 960)
 """What a message of the Audio Connector holds: 20 ms at 8, 16 and 24 kHz."""
+
+RESAMPLE_HZ = range(1_000, 768_001)
+"""The sample rates that can be changed: below is no speech, above no sound card."""
 
 _RATE = re.compile(r";\s*rate\s*=\s*\"?(\d{4,6})\b", re.IGNORECASE)
 
@@ -64,3 +69,15 @@ class AudioFormat:
     def from_frame_bytes(cls, frame_bytes: int) -> AudioFormat | None:
         """Tell the format from the size of a 20 ms frame: 320, 640 or 960 bytes; None for any other."""
         return cls(frame_bytes * 25) if frame_bytes in DOCUMENTED_FRAME_BYTES else None
+
+
+def check_rate(name: str, rate_hz: object) -> None:
+    """Refuse what is no sample rate.
+
+    Raises:
+        AudioConnectorAudioError: naming `name`.
+    """
+    if type(rate_hz) is not int or rate_hz not in RESAMPLE_HZ:
+        raise AudioConnectorAudioError(
+            f"{name} must be a sample rate of {RESAMPLE_HZ[0]:,} to {RESAMPLE_HZ[-1]:,} Hz, not {rate_hz!r}"
+        )

@@ -13,13 +13,15 @@ from .core.frame_format import named_format
 from .core.framer import FILE_BYTES, as_pcm
 from .core.ledger import Mark
 from .errors import AudioConnectorError
-from .formats import FRAME_MS
+from .formats import FRAME_MS, check_rate
 from .link.base import TURN_S
 from .results import PlaybackResult
-from .waits import Question
+from .waits import CHANGED, Question
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
+
+    from .call.speech_queue import SpeechQueue
 
 _new = object.__new__
 
@@ -31,6 +33,8 @@ class Playback(Action["Playback"]):
     """
 
     __slots__ = ("_mark",)
+
+    _grows = False  # its mark does
 
     # `Client.send_audio_buffer`, which makes one 50 times a second for each call, fills it in without `__init__`.
     _mark: Mark | None  # None: it comes from another thread, and is not queued yet
@@ -69,16 +73,28 @@ class Playback(Action["Playback"]):
         call = self._call
 
         def start() -> tuple[Question, Callable[[], PlaybackResult]]:
-            if self._mark is None:  # it was not queued: this raises why
+            if self._mark is None and self._answer is not None:  # perhaps it was not queued: this raises why
                 super(Playback, self).result(0)
             mark = self._mark
-            assert mark is not None
+            if mark is None or self._grows:  # it waits for its turn
+                return self._ask_over, self._result
             if confirm and call.is_open:
                 call.session.confirm(mark)
                 call.output.pump_soon()
-            return played(call, mark, confirm), lambda: result_of(call, mark)
+            return played(call, mark, confirm), self._result
 
         return act(call, start, ends_well=True)
+
+    def _ask_over(self, now_s: float) -> float | None:
+        """Has it been heard, or won't it be any more?"""
+        if self._mark is None:
+            return None if self._call.is_over else CHANGED
+        return played(self._call, self._mark, confirm=False)(now_s)
+
+    def _result(self) -> PlaybackResult:
+        if self._mark is None:  # the call has ended before it had its turn
+            return PlaybackResult(0.0, 0.0, interrupted=True, evidence="clock")
+        return result_of(self._call, self._mark)
 
     def result(self, timeout_s: float | None = None) -> Playback:
         """Block this thread until there is room for more audio: for threads without event loop. See `Action.result`."""
@@ -89,13 +105,21 @@ class Playback(Action["Playback"]):
 
 
 class Player:
-    """Sends audio into one call; see `Client`."""
+    """Sends audio into one call; see `Client`.
 
-    def __init__(self, call: Call) -> None:
+    Args:
+        call: the call.
+        rate_hz: the sample rate of the program's audio; None: that of the connection.
+    """
+
+    def __init__(self, call: Call, rate_hz: int | None = None) -> None:
         self._call = call
         self._out = call.out
         self._output = call.output
         self._thread_id = call.thread_id
+        self._rate_hz = rate_hz
+        self._own_queue: SpeechQueue | None = None  # once audio came at another rate, or something is said in its turn
+        self._is_plain = rate_hz is None  # what is sent directly goes the short way
 
     def send_audio_buffer(
         self,
@@ -105,6 +129,7 @@ class Player:
         frames_ms: int = FRAME_MS,
         pad_last_frame: bool = False,
         flush_buffer: bool = False,
+        sample_rate_hz: int | None = None,
     ) -> Playback:
         """Send audio behind what is queued: 16-bit little-endian mono PCM at the connection's rate, of any length.
 
@@ -124,6 +149,10 @@ class Player:
                 wire all frames last 20 ms.
             pad_last_frame: the utterance ends here: pad the last frame with silence now.
             flush_buffer: drop what is queued first, in the same step, as `flush_buffer()` does.
+            sample_rate_hz: the rate of `audio_data`, 1,000 to 768,000 Hz. Audio at another rate than that of the
+                connection is resampled as one stream, without clicks between calls; it comes out in blocks, up to 40 ms
+                later, so the `Playback` of one call may be that much shorter or longer. What is behind a flush begins
+                anew. None: `AudioConnector(sample_rate_hz=…)` or, where that is not set, the connection's.
 
         Returns:
             The `Playback`, which tells how much of it was heard; awaited, the same.
@@ -133,9 +162,14 @@ class Player:
                 doesn't describe the connection's rate; nothing was queued, and nothing flushed.
             AudioConnectorFullError: the queue is full and `when_full` is `raise`; nothing was queued.
             AudioConnectorClosedError: the connection has ended.
+            MissingExtraError: audio at another rate needs the extra `audio`.
         """
         call, output = self._call, self._output
         try:
+            if sample_rate_hz is not None or not self._is_plain:
+                return self._send(
+                    as_pcm(audio_data), sample_rate_hz, bytes_per_sample, frames_ms, pad_last_frame, flush_buffer
+                )
             # A whole frame that doesn't begin like a file, as all live audio does; `as_pcm` looks closer.
             out = self._out
             if (
@@ -148,7 +182,7 @@ class Player:
             else:
                 pcm = as_pcm(audio_data)
             if get_ident() != self._thread_id:
-                return self._post_audio(pcm, bytes_per_sample, frames_ms, pad_last_frame, flush_buffer)
+                return self._send(pcm, None, bytes_per_sample, frames_ms, pad_last_frame, flush_buffer)
             if call.ended_s is not None or call.closing is not None:
                 call.check_open()
             clock = call.clock
@@ -174,18 +208,55 @@ class Player:
 
     # Inside
 
-    def _post_audio(self, pcm: bytes, *frames: Any) -> Playback:
-        """Send audio from another thread."""
+    @property
+    def _queue(self) -> SpeechQueue:
+        """Of what is said in its turn; only in the call's thread."""
+        if self._own_queue is None:
+            from .call.speech_queue import SpeechQueue  # only then: most calls need none
+
+            self._own_queue = SpeechQueue(self._call, self._call.session.max_queued_s)
+            self._is_plain = False
+        return self._own_queue
+
+    def _send(
+        self, pcm: bytes, rate_hz: int | None, frame_bytes: int | None, frame_ms: int, end: bool, flush: bool
+    ) -> Playback:
+        """Send audio the long way: from another thread, at another rate, or where things are said in their turn."""
         call = self._call
-        call.session.check_room()
-        named_format(call.session.audio_format, *frames[:2])
+        if rate_hz is not None:
+            check_resampling(rate_hz)
+        rate_hz = rate_hz or self._rate_hz
         playback = Playback(call, None, None)
         playback._mark = None
 
+        def set_mark(mark: Mark) -> None:
+            playback._mark = mark
+
         def start() -> tuple[Question, Callable[[], Playback]]:
             call.check_open()
-            playback._mark = call.output.queue_audio(pcm, call.clock(), *frames)
-            return call.output.ask_room, lambda: playback
+            if rate_hz is None and self._own_queue is None:
+                set_mark(call.output.queue_audio(pcm, call.clock(), frame_bytes, frame_ms, end, flush))
+                return call.output.ask_room, lambda: playback
+            room = self._queue.send_directly(set_mark, pcm, rate_hz, frame_bytes, frame_ms, end, flush)
+            return room, lambda: playback
 
+        if get_ident() == self._thread_id:
+            playback._question, playback._finish = start()
+            return playback
+        call.session.check_room()
+        named_format(call.session.audio_format, frame_bytes, frame_ms)
         playback._answer = call.threads.post(start)
         return playback
+
+
+def check_resampling(rate_hz: int) -> None:
+    """Make sure that audio at this rate can be sent.
+
+    Raises:
+        AudioConnectorAudioError: it is no sample rate.
+        MissingExtraError: the extra `audio` is not installed.
+    """
+    check_rate("sample_rate_hz", rate_hz)
+    from .audio.resampler import require
+
+    require()

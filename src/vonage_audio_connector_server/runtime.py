@@ -12,13 +12,15 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import anyio
 import anyio.abc
 from anyio.lowlevel import checkpoint, current_token
 
 from .waiter import WOKEN, AsyncioWaiter, current_task
+
+T = TypeVar("T")
 
 TICK_S = 0.001
 """No timer is shorter: event loops round to it, and would come too early again and again."""
@@ -97,6 +99,17 @@ async def let_others_run() -> None:
     """
     for _ in range(3):
         await checkpoint()
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Do in a worker thread what may block. Cancelling it waits for the thread.
+
+    Where tests have given the event loop a clock of their own it is done here: virtual time waits for no thread.
+    """
+    if virtual_clock() is not None:
+        await checkpoint()
+        return function()
+    return await anyio.to_thread.run_sync(function)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from os import PathLike
 from threading import get_ident
 from typing import Any, TypeVar
 
@@ -17,8 +18,9 @@ from .config import check_lead_s, check_rewind_s
 from .core.pacer import MAX_LEAD_S, MIN_LEAD_S
 from .core.wire import encode_packet, notify_command
 from .errors import AudioConnectorClosedError
-from .playback import Player
+from .playback import Playback, Player, check_resampling
 from .results import FlushResult
+from .utterance import Utterance
 from .waits import Question
 
 T = TypeVar("T")
@@ -26,6 +28,8 @@ T = TypeVar("T")
 
 class Speaker(Player):
     """Sends audio and texts into one call; see `Client`."""
+
+    _utterances = 0
 
     def send_json_packet(self, data: str | dict[str, Any] | list[Any]) -> Action[None]:
         """Send a text message ahead of all queued audio. Awaited, it waits while the socket takes none.
@@ -48,6 +52,74 @@ class Speaker(Player):
             return has_room(call), lambda: call.check_sent(sent)
 
         return act(call, start)
+
+    def play(self, path: str | PathLike[str], *, priority: int = 0) -> Playback:
+        """Play a sound file in its turn: WAV, FLAC, MP3, OGG and whatever else libsndfile reads, of any rate.
+
+        It acts when it is called: what is sent later is heard behind it, and a flush ends it. Awaited, it waits until
+        all of it has been read, which goes on as it is heard; `playback.wait()` until it was heard. Several channels
+        are averaged.
+
+        Args:
+            path: the file.
+            priority: see `utterance`.
+
+        Raises:
+            AudioConnectorAudioError: it is no sound file; awaited, that it could not be read to its end.
+            MissingExtraError: the extra `audio` is not installed, and it isn't a 16-bit mono WAV file that has the
+                rate of the connection.
+            OSError: it can't be opened.
+            AudioConnectorClosedError: the connection has ended.
+        """
+        from .file_playback import FilePlayback  # only then: it takes the extra `audio`
+
+        return FilePlayback(self._call, path, priority, lambda: self._queue)
+
+    def utterance(
+        self,
+        *,
+        id: str | None = None,  # noqa: A002 (the field's word)
+        priority: int = 0,
+        sample_rate_hz: int | None = None,
+        cancel: bool = False,
+    ) -> Utterance:
+        """Say something as one thing, piece by piece, as a speech synthesis makes it.
+
+            async with client.utterance() as utterance:
+                async for chunk in synthesis:
+                    await utterance.send(chunk, text=...)
+            result = await utterance.wait()  # result.heard_text
+
+        It ends before its end with a flush, `utterance.interrupt()`, or the caller's speech (`interrupt_on_speech`):
+        then nothing more of it is heard, however long its pieces go on coming.
+
+        Several are said one behind the other, in the order in which they were begun. One that has begun is said to its
+        end first, whatever the priority of those that wait. What is sent directly meanwhile waits, too.
+
+        Args:
+            id: yours to choose; None: `1`, `2` and so on.
+            priority: of those that wait the highest is said first.
+            sample_rate_hz: of its audio; None: `AudioConnector(sample_rate_hz=…)` or, where that is not set, the
+                connection's. Another one than the connection's takes the extra `audio`.
+            cancel: when it is interrupted, cancel what its block waits for, for example the next piece. The block must
+                not be one that `yield`s to others, as a generator does.
+
+        Raises:
+            AudioConnectorAudioError: the rate is none.
+            MissingExtraError: the extra `audio` is not installed.
+            AudioConnectorClosedError: the connection has ended.
+        """
+        if sample_rate_hz is not None:
+            check_resampling(sample_rate_hz)
+        self._utterances += 1
+        return Utterance(
+            self._call,
+            lambda: self._queue,
+            id=str(self._utterances) if id is None else id,
+            priority=priority,
+            rate_hz=sample_rate_hz or self._rate_hz,
+            cancel=cancel,
+        )
 
     def flush_buffer(self) -> Action[FlushResult]:
         """The barge-in: drop all audio that is not in the socket yet, and tell the router to forget what it has.

@@ -9,16 +9,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..core.framer import as_pcm
-from ..errors import AudioConnectorAudioError, MissingExtraError
-from ..formats import SAMPLE_BYTES
+from ..errors import MissingExtraError
+from ..formats import SAMPLE_BYTES, check_rate
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from typing_extensions import Buffer
-
-RESAMPLE_HZ = range(1_000, 768_001)
-"""The rates that can be changed: below is no speech, above no sound card."""
 
 
 class Resampler:
@@ -146,16 +143,17 @@ def to_int16(samples: NDArray[np.float32]) -> bytes:
     return samples.round().clip(-32_768, 32_767).astype("<i2").tobytes()
 
 
-def check_rate(name: str, rate_hz: object) -> None:
-    """Refuse what is no sample rate.
+def require() -> None:
+    """Make sure that sample rates can be changed.
 
     Raises:
-        AudioConnectorAudioError: naming `name`.
+        MissingExtraError: soxr or numpy is not installed.
     """
-    if type(rate_hz) is not int or rate_hz not in RESAMPLE_HZ:
-        raise AudioConnectorAudioError(
-            f"{name} must be a sample rate of {RESAMPLE_HZ[0]:,} to {RESAMPLE_HZ[-1]:,} Hz, not {rate_hz!r}"
-        )
+    try:
+        import numpy  # noqa: F401
+        import soxr  # noqa: F401
+    except ImportError as exc:
+        raise missing("changing a sample rate") from exc
 
 
 def missing(feature: str) -> MissingExtraError:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AudioConnectorAudioError
-from ..formats import SAMPLE_BYTES
-from .resampler import Resampler, check_rate, missing, resampled
+from ..formats import RESAMPLE_HZ, SAMPLE_BYTES, check_rate
+from .resampler import Resampler, missing, resampled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,6 @@ MAX_DURATION_S = 3600.0
 """A longer recording is not read as a whole: an hour is 115 MB of PCM at 16 kHz."""
 
 _DEFAULT_HZ = 16_000
-_FILE_HZ = range(1_000, 768_001)  # below it is no speech, and a broken header would grow into gigabytes
 _BLOCK_SAMPLES = 65_536
 
 
@@ -155,9 +154,10 @@ class SoundFile:
 
     def _check(self, samples: int) -> None:
         """Refuse what can't be a recording of speech."""
-        if self.rate_hz not in _FILE_HZ:
+        if self.rate_hz not in RESAMPLE_HZ:  # a broken header would grow into gigabytes
             raise AudioConnectorAudioError(
-                f"{self.name} has a sample rate of {self.rate_hz} Hz, but it must be {_FILE_HZ[0]} to {_FILE_HZ[-1]} Hz"
+                f"{self.name} has a sample rate of {self.rate_hz} Hz, but it must be {RESAMPLE_HZ[0]} to "
+                f"{RESAMPLE_HZ[-1]} Hz"
             )
         most_s = self._max_duration_s
         if most_s is not None and samples > most_s * self.rate_hz:

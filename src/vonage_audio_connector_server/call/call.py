@@ -27,7 +27,7 @@ from ..results import ClosedBy, CloseReport, ConnectionStats
 from ..runtime import call_clock, loop_time, native_loop, virtual_clock
 from ..steps import Handler
 from ..watchdog import Watchdog, was_blocked, watch
-from .dispatcher import Dispatcher
+from .dispatcher import Deliver, Dispatcher
 from .handlers import is_only_closed
 from .output import Output
 from .statistics import make_stats
@@ -58,6 +58,7 @@ class Call:
         session: the protocol, and what is to be sent when; `out` is the audio of it.
         link: its messages.
         turn: of the event loop; see `LoopTurn`.
+        deliver: takes what comes, and when it came: the dispatcher, or what stands before it.
         closing: how to close, once what is queued is out: code, who, why.
         ended_s: when the connection ended.
     """
@@ -88,6 +89,7 @@ class Call:
         self.output = Output(self.session, link.sink, self.clock, self.turn, blocked)
         self.waits = self.output.waits
         self.dispatcher = Dispatcher(self, copy_context(), self.turn)
+        self.deliver: Deliver = self.dispatcher.dispatch
         self.threads = Threads(self.waits)
         self.thread_id = self.threads.thread_id
         self.link = link
@@ -144,7 +146,7 @@ class Call:
             session.bytes_in += len(data)
         elif session.audio_received(data):
             self._format_known()
-        self.dispatcher.dispatch(data, now_s)
+        self.deliver(data, now_s)
 
     def text_received(self, text: str) -> None:
         """A text message came."""
@@ -154,7 +156,7 @@ class Call:
         if self.session.audio_format is not known:
             self._format_known()
         self.output.changed()
-        self.dispatcher.dispatch(event.pcm if isinstance(event, Audio) else event, now_s)
+        self.deliver(event.pcm if isinstance(event, Audio) else event, now_s)
 
     def writable(self) -> None:
         """The link takes messages again."""

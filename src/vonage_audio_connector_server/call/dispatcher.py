@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -22,6 +22,9 @@ from ..steps import DONE, Handler, Steps, name_of
 from ..waiter import WOKEN, cancel_again, enter_task, leave_task
 from .handlers import Handlers
 from .inbox import Form, Inbox, Item, formed
+
+Deliver = Callable[[Item, float], None]
+"""Takes a message, and when it came."""
 
 logger = logging.getLogger("vonage_audio_connector_server")
 

@@ -42,6 +42,7 @@ class Output:
         is_blocked: the sink takes nothing.
         holds_back: whoever awaits what a send returns has to wait: for room, or for others to run.
         is_stopped: the connection has ended.
+        is_saying: tells whether something is being said, or waits for its turn, that is not all queued yet.
         on_written: called once when nothing is left to be written now.
         last_s: when something was last written.
         late_wakeups: how often the timer came more than `LATE_S` late.
@@ -60,6 +61,7 @@ class Output:
         self.timer = make_timer(self._wake)
         self.waits = Waits(clock, self.timer.at)
         self.is_queued = self.is_blocked = self.holds_back = False
+        self.is_saying: Callable[[], bool] = _nothing_more
         self.on_written: Callable[[], None] | None = None
         self.last_s: float | None = None
         self.late_wakeups = 0
@@ -243,3 +245,7 @@ class Output:
             self.late_wakeups += 1
             self.furthest_behind_s = max(self.furthest_behind_s, late_s)
         self.pump()
+
+
+def _nothing_more() -> bool:
+    return False

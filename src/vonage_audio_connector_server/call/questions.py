@@ -45,7 +45,7 @@ def heard(call: Call) -> Question:
         call.output.measure()
         left_s = session.queued_s + session.out.unheard_s(now_s)
         if not left_s:
-            return None
+            return CHANGED if call.output.is_saying() else None
         return CHANGED if session.out.paused else now_s + max(left_s, TICK_S)
 
     return ask

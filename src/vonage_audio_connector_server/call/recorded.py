@@ -38,11 +38,16 @@ def make_call(
     """A call, recorded where the settings, or who serves it, say so; the other arguments are those of `Call`."""
     if not isinstance(recorder, SoleRecorder):
         recorder = config.recorder or recorder
-    if recorder is not None:
-        pending = _begin(recorder, config, call_id, place)
-        if pending is not None:
-            return RecordedCall(link, config, call_id, place, pending)
-    return Call(link, config, call_id, place)
+    pending = None if recorder is None else _begin(recorder, config, call_id, place)
+    if pending is None:
+        call = Call(link, config, call_id, place)
+    else:
+        call = RecordedCall(link, config, call_id, place, pending)
+    if config.sample_rate_hz is not None:
+        from .incoming_rate import IncomingRate  # only then: it takes the extra `audio`
+
+        call.deliver = IncomingRate(call.session, config.sample_rate_hz, call.deliver)
+    return call
 
 
 def _begin(recorder: Recorder, config: AudioConnectorConfig, call_id: str, place: str) -> Pending | None:

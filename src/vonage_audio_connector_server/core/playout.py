@@ -243,6 +243,11 @@ class Playout:
         """Seconds of audio that went out and was not heard, what a blocked socket has not taken included."""
         return (self.pacer.total_samples - self.heard_wire(now_s)) / self.pacer.rate_hz
 
+    @property
+    def end_s(self) -> float:
+        """When all that is queued will have been heard, if it goes out in time."""
+        return self.pacer.position_s + self.seconds(self._framer.size_bytes)
+
     def heard_wire(self, now_s: float) -> int:
         """How much of the wire line has been heard."""
         return self.pacer.heard_samples(now_s)

@@ -51,6 +51,7 @@ class Session:
 
     Attributes:
         out: the audio that goes out.
+        max_queued_s: as given.
         sends: how to write a frame of audio as a text; None: as a binary message.
         acknowledged: what the router has played, as it says.
     """
@@ -80,7 +81,7 @@ class Session:
         self._connected = False  # the first message has come
         self._format_stated = False  # by the peer; what a caller or the configuration said can still be corrected
         self._clear_commands = tuple(clear_commands)
-        self._max_queued_s = max_queued_s
+        self.max_queued_s = max_queued_s
         self._max_queued_bytes = round(max_queued_s * self._assumed_format.rate_hz) * SAMPLE_BYTES
         self._when_full = when_full
         self._early = Early()
@@ -173,9 +174,9 @@ class Session:
 
     def check_room(self) -> None:
         """Raise `AudioConnectorFullError` where too much audio waits, and `when_full` is `raise`."""
-        if self._when_full == "raise" and self.is_full:
+        if self.raises_when_full and self.is_full:
             raise AudioConnectorFullError(
-                f"{self.queued_s:.1f} s of audio wait to be sent, {self._max_queued_s:g} are allowed: send more later, "
+                f"{self.queued_s:.1f} s of audio wait to be sent, {self.max_queued_s:g} are allowed: send more later, "
                 "or let send_audio_buffer wait (when_full='wait')"
             )
 
@@ -274,6 +275,11 @@ class Session:
         return self.out.seconds(self.out.queued_bytes + self._early.size_bytes)
 
     @property
+    def raises_when_full(self) -> bool:
+        """Whether too much audio is an error."""
+        return self._when_full == "raise"
+
+    @property
     def is_full(self) -> bool:
         """Whether more audio waits than may."""
         return self.out.queued_bytes + self._early.size_bytes > self._max_queued_bytes
@@ -281,7 +287,7 @@ class Session:
     @property
     def too_much_s(self) -> float:
         """Seconds of audio that a caller has to wait for until they are sent, because the queue is full; mostly 0."""
-        return max(0.0, self.queued_s - self._max_queued_s) if self._when_full == "wait" else 0.0
+        return max(0.0, self.queued_s - self.max_queued_s) if self._when_full == "wait" else 0.0
 
     def heard_s(self, now_s: float) -> float:
         """Seconds of audio that were heard by now, in all."""
@@ -324,7 +330,7 @@ class Session:
         """Take this format from now on. Audio that was cut for another one and has not gone out is cut anew."""
         known, self.audio_format = self.audio_format, audio_format
         self.frame_bytes = -1
-        self._max_queued_bytes = round(self._max_queued_s * audio_format.rate_hz) * SAMPLE_BYTES
+        self._max_queued_bytes = round(self.max_queued_s * audio_format.rate_hz) * SAMPLE_BYTES
         if audio_format.rate_hz != self.out.pacer.rate_hz:
             self.out.change_rate(audio_format.rate_hz)
         if known is None:

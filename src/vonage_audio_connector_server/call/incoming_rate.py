@@ -1,0 +1,72 @@
+"""What a session says, on its way to a program that works at another sample rate: whole 20 ms frames at that rate."""
+
+from __future__ import annotations
+
+from ..audio.resampler import Resampler
+from ..core.events import Disconnected, MediaUpdate
+from ..core.session import Session
+from ..formats import SAMPLE_BYTES, AudioFormat
+from .dispatcher import Deliver
+from .inbox import Item
+
+HOLE_S = 0.1
+"""Where no frame came for so long, the stream had a hole: what was held back belongs before it."""
+
+
+class IncomingRate:
+    """Stands between a call and its dispatcher.
+
+    Args:
+        session: knows the rate of the connection.
+        rate_hz: that of the program.
+        deliver: takes a message, and when it came.
+    """
+
+    def __init__(self, session: Session, rate_hz: int, deliver: Deliver) -> None:
+        self._session = session
+        self._rate_hz = rate_hz
+        self._frame_bytes = AudioFormat(rate_hz).frame_bytes
+        self._deliver = deliver
+        self._resampler: Resampler | None = None
+        self._ready = b""  # less than a frame
+        self._came_s = 0.0
+
+    def __call__(self, item: Item, now_s: float) -> None:
+        """A message came."""
+        if type(item) is bytes:
+            self._audio(item, now_s)
+            return
+        if isinstance(item, (MediaUpdate, Disconnected)):  # no more audio follows, for now
+            self._flush(now_s)
+        self._deliver(item, now_s)
+
+    def _audio(self, pcm: bytes, now_s: float) -> None:
+        audio_format = self._session.audio_format
+        wire_hz = self._rate_hz if audio_format is None else audio_format.rate_hz
+        if wire_hz == self._rate_hz and not self._ready:
+            self._deliver(pcm, now_s)
+            return
+        resampler = self._resampler
+        if resampler is None or resampler.from_hz != wire_hz or now_s - self._came_s > HOLE_S:
+            if resampler is not None:
+                self._flush(self._came_s)
+            self._resampler = resampler = Resampler(wire_hz, self._rate_hz)
+        self._came_s = now_s
+        if len(pcm) % SAMPLE_BYTES:
+            pcm = pcm[:-1]  # the session has counted it as odd
+        self._hand_on(self._ready + resampler.process(pcm), now_s - resampler.held_s)
+
+    def _flush(self, now_s: float) -> None:
+        """Hand on what is held back, filled up with silence."""
+        if self._resampler is not None:
+            pcm = self._ready + self._resampler.flush()
+            self._hand_on(pcm + bytes(-len(pcm) % self._frame_bytes), now_s)
+
+    def _hand_on(self, pcm: bytes, end_s: float) -> None:
+        """Cut frames; `end_s`: when the sound at the end came."""
+        frame_bytes, at = self._frame_bytes, 0
+        while len(pcm) - at >= frame_bytes:
+            after_s = (len(pcm) - at - frame_bytes) / SAMPLE_BYTES / self._rate_hz
+            self._deliver(pcm[at : at + frame_bytes], end_s - after_s)
+            at += frame_bytes
+        self._ready = pcm[at:]

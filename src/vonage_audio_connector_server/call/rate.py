@@ -1,0 +1,92 @@
+"""Audio at the program's sample rate on its way to the connection's: one stream, without clicks between calls.
+
+Plain code in the thread of the call's event loop.
+"""
+
+from __future__ import annotations
+
+from ..audio.resampler import Resampler
+from ..core.ledger import Mark
+from ..formats import FRAME_MS
+from ..waits import CHANGED
+from .call import Call
+
+MISSED_S = 0.08
+"""So long before the listener runs dry the end of a stream goes out: two frames are cut, and on their way."""
+
+PATIENCE_S = 0.1
+"""A stream that brings nothing for so long has ended, where it is not ahead of the listener."""
+
+
+class OutgoingRate:
+    """What one program sends at other sample rates than that of its connection.
+
+    The resampler holds the end of a stream back. It goes out when the stream ends (`end`, or audio at another rate
+    follows), or before it would be missed; a flush drops it.
+    """
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+        self._resampler: Resampler | None = None
+        self._epoch = call.out.ledger.epoch
+        self._sent_s = 0.0
+        self._is_asking = False
+
+    def queue(self, pcm: bytes, rate_hz: int | None, frame_bytes: int | None, frame_ms: int, end: bool) -> Mark:
+        """Queue audio at a rate, None: that of the connection. At another one the connection's is known."""
+        call = self._call
+        now_s = call.clock()
+        audio_format = call.session.audio_format
+        wire_hz = None if audio_format is None else audio_format.rate_hz
+        if rate_hz is None or rate_hz == wire_hz:
+            self.end()
+        else:
+            assert wire_hz is not None
+            pcm = self._resampled(pcm, rate_hz, wire_hz, now_s, end)
+        return call.output.queue_audio(pcm, now_s, frame_bytes, frame_ms, end, False)
+
+    def end(self) -> None:
+        """Queue what is held back; another stream begins."""
+        if self.holds:
+            rest = self._stream().flush()
+            self._call.output.queue_audio(rest, self._call.clock(), None, FRAME_MS, False, False)
+
+    @property
+    def holds(self) -> bool:
+        """Whether something is held back that is still to be heard."""
+        is_current = self._epoch is self._call.out.ledger.epoch and self._call.is_open
+        return is_current and self._resampler is not None and self._resampler.samples_in > 0
+
+    # Inside
+
+    def _resampled(self, pcm: bytes, rate_hz: int, wire_hz: int, now_s: float, end: bool) -> bytes:
+        resampler, epoch = self._resampler, self._call.out.ledger.epoch
+        if resampler is None or resampler.from_hz != rate_hz or resampler.to_hz != wire_hz or self._epoch is not epoch:
+            self.end()
+            self._epoch, self._resampler = epoch, Resampler(rate_hz, wire_hz)
+            resampler = self._resampler
+        pcm = resampler.process(pcm)
+        if end:
+            return pcm + resampler.flush()
+        self._sent_s = now_s
+        if not self._is_asking:
+            self._is_asking = True
+            self._call.waits.add(self._ask, self._missed)
+        return pcm
+
+    def _stream(self) -> Resampler:
+        assert self._resampler is not None
+        return self._resampler
+
+    def _ask(self, now_s: float) -> float | None:
+        """Would the end of the stream be missed by now?"""
+        if not self.holds:
+            return None
+        if self._call.out.paused:
+            return CHANGED
+        missed_s = max(self._call.out.end_s - MISSED_S, self._sent_s + PATIENCE_S)
+        return None if now_s >= missed_s else missed_s
+
+    def _missed(self) -> None:
+        self._is_asking = False
+        self.end()
