@@ -25,7 +25,7 @@ SECOND = b"\1\1" * 16_000
 
 @asynccontextmanager
 async def talking(
-    *, router: Any = "lenient", silence: Any = "none", **options: Any
+    *, router: Any = "lenient", silence: Any = "none", call_hz: Any = 16_000, **options: Any
 ) -> AsyncIterator[tuple[Client, TestCall]]:
     """A call as both sides have it: the program's client, which knows its format, and the caller."""
     clients: list[Client] = []
@@ -36,7 +36,7 @@ async def talking(
         await client.wait_format()
         is_known.set()
 
-    async with session(AudioConnector(on_connect, **options), router=router, silence=silence) as call:
+    async with session(AudioConnector(on_connect, **options), router=router, silence=silence, rate_hz=call_hz) as call:
         await is_known.wait()
         yield clients[0], call
 

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from ..audio.resampler import Resampler
 from ..core.ledger import Mark
+from ..core.playout import REMAINDER_WAIT_S
 from ..formats import FRAME_MS
 from ..waits import CHANGED
 from .call import Call
 
-MISSED_S = 0.08
-"""So long before the listener runs dry the end of a stream goes out: two frames are cut, and on their way."""
+CUSHION_SAMPLES = 1_600
+"""A stream begins when so much of it is there, at the lower of its two rates: 0.1 s at 16 kHz. A resampler brings its
+samples in blocks of 490, and where the program works at its own rate there is one on the way in, too. Without a cushion
+a live source would have holes; a synthesis, which is quicker than real time, fills it at once."""
 
-PATIENCE_S = 0.1
-"""A stream that brings nothing for so long has ended, where it is not ahead of the listener."""
+MISSED_S = 0.03
+"""So long before the listener runs dry the end of a stream goes out: a frame is cut, and on its way."""
 
 
 class OutgoingRate:
@@ -29,7 +32,8 @@ class OutgoingRate:
         self._call = call
         self._resampler: Resampler | None = None
         self._epoch = call.out.ledger.epoch
-        self._sent_s = 0.0
+        self._begins_with: bytes | None = None  # what there is of a stream that is to begin; None: it has begun
+        self._sent_s = self._cushion_s = 0.0
         self._is_asking = False
 
     def queue(self, pcm: bytes, rate_hz: int | None, frame_bytes: int | None, frame_ms: int, end: bool) -> Mark:
@@ -48,7 +52,9 @@ class OutgoingRate:
     def end(self) -> None:
         """Queue what is held back; another stream begins."""
         if self.holds:
-            rest = self._stream().flush()
+            assert self._resampler is not None
+            rest = self._begun(self._resampler.flush(), is_all=True)
+            self._call.out.awaits_rest = False
             self._call.output.queue_audio(rest, self._call.clock(), None, FRAME_MS, False, False)
 
     @property
@@ -60,23 +66,36 @@ class OutgoingRate:
     # Inside
 
     def _resampled(self, pcm: bytes, rate_hz: int, wire_hz: int, now_s: float, end: bool) -> bytes:
-        resampler, epoch = self._resampler, self._call.out.ledger.epoch
+        resampler, out = self._resampler, self._call.out
+        epoch = out.ledger.epoch
         if resampler is None or resampler.from_hz != rate_hz or resampler.to_hz != wire_hz or self._epoch is not epoch:
             self.end()
             self._epoch, self._resampler = epoch, Resampler(rate_hz, wire_hz)
             resampler = self._resampler
+        if not resampler.samples_in:
+            self._cushion_s = CUSHION_SAMPLES / min(rate_hz, wire_hz)
+            self._begins_with = b"" if out.end_s - now_s < self._cushion_s else None
         pcm = resampler.process(pcm)
         if end:
-            return pcm + resampler.flush()
+            pcm += resampler.flush()
+        pcm = self._begun(pcm, is_all=end)
+        out.awaits_rest = not end
         self._sent_s = now_s
-        if not self._is_asking:
+        if not end and not self._is_asking:
             self._is_asking = True
             self._call.waits.add(self._ask, self._missed)
         return pcm
 
-    def _stream(self) -> Resampler:
-        assert self._resampler is not None
-        return self._resampler
+    def _begun(self, pcm: bytes, *, is_all: bool) -> bytes:
+        """What of a stream can be queued: all, or nothing as long as it hasn't begun."""
+        if self._begins_with is None:
+            return pcm
+        pcm = self._begins_with + pcm
+        if not is_all and self._call.out.seconds(len(pcm)) < self._cushion_s:
+            self._begins_with = pcm
+            return b""
+        self._begins_with = None
+        return pcm
 
     def _ask(self, now_s: float) -> float | None:
         """Would the end of the stream be missed by now?"""
@@ -84,7 +103,9 @@ class OutgoingRate:
             return None
         if self._call.out.paused:
             return CHANGED
-        missed_s = max(self._call.out.end_s - MISSED_S, self._sent_s + PATIENCE_S)
+        missed_s = max(self._call.out.end_s - MISSED_S, self._sent_s + MISSED_S)
+        if self._begins_with is not None:
+            missed_s = self._sent_s + REMAINDER_WAIT_S
         return None if now_s >= missed_s else missed_s
 
     def _missed(self) -> None:

@@ -44,6 +44,7 @@ class Playout:
         outbox: to be written now, from the left: `bytes` is a frame of audio, `str` a text.
         frame_bytes: of a frame on the wire; 0 as long as the format is unknown.
         has_more: something will be due by itself: `due_s` has to be asked.
+        awaits_rest: more will be queued in time, so what is left of a frame waits for it, however long.
     """
 
     def __init__(self, now_s: float, rate_hz: int, lead_s: float) -> None:
@@ -53,7 +54,7 @@ class Playout:
         self.outbox: list[bytes | str] = []  # a list, because it is short, and an empty deque takes 600 bytes
         self.frame_bytes = self._frame_samples = 0
         self.frames_out = self.bytes_out = 0
-        self.paused = self.has_more = False
+        self.paused = self.has_more = self.awaits_rest = False
         self._framer = Framer()
         self._history: list[bytes] = []
         self._cues: Cues | None = None  # while there are some
@@ -148,7 +149,7 @@ class Playout:
         self._ends.clear()
         self._history.clear()
         self.pacer.reset(self.ledger.wire)
-        self.paused = self.has_more = False
+        self.paused = self.has_more = self.awaits_rest = False
         return heard, dropped, sent
 
     def change_rate(self, rate_hz: int) -> None:
@@ -199,10 +200,12 @@ class Playout:
         framer, frame_bytes = self._framer, self.frame_bytes
         if framer.size_bytes >= frame_bytes > 0:
             self._send_due(now_s)
-        if 0 < framer.size_bytes < frame_bytes and now_s >= self._remainder_due_s():
+        if 0 < framer.size_bytes < frame_bytes and not self.awaits_rest and now_s >= self._remainder_due_s():
             self._send_due(now_s)
         if framer.size_bytes:
-            return self.pacer.due_s if framer.size_bytes >= frame_bytes else self._remainder_due_s()
+            if framer.size_bytes >= frame_bytes:
+                return self.pacer.due_s
+            return None if self.awaits_rest else self._remainder_due_s()
         if not self.unheard_s(now_s):
             self._cues = None
             if not self._live:
