@@ -274,7 +274,7 @@ class TestSimulate:
         code, out, error = run("simulate", "ws://127.0.0.1:1", "-i", speech, "--rate", "16000", "--json")
 
         assert (code, out) == (2, "")
-        assert "pip install 'vonage-audio-connector-server[cli]'" in in_one_line(error)
+        assert "pip install 'vonage-audio-connector-server[audio]'" in in_one_line(error)
 
     def test_headers_reach_the_server(self, serving: Callable[[Handler], str], speech: Path) -> None:
         seen: list[str | bytes | None] = []

@@ -21,6 +21,7 @@ ROWS = [
     "connection_data",
     "core",
     "audio recording",
+    "speech",
     "waiter watchdog",
     "runtime steps waits",
     "simulator config",
@@ -29,6 +30,8 @@ ROWS = [
     "messages playback utterance",
     "file_playback",
     "speaker",
+    "turns",
+    "listener",
     "client",
     "block calls mounting",
     "console",
@@ -50,6 +53,7 @@ FORBIDDEN = {
     "connection_data": NO_IO - {"starlette"},
     "core": NO_IO,
     "audio": NO_IO,
+    "speech": NO_IO,
     "steps": {"anyio", "trio", "starlette"},
 }
 # What differs between asyncio and trio stands in runtime.py; our own protocol class and server are asyncio's.

@@ -2,49 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, MutableMapping
+from collections.abc import Callable, MutableMapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.datastructures import QueryParams, State
 from starlette.requests import HTTPConnection
 
 from .call.actions import Action, act
 from .call.call import Call
-from .call.handlers import Handlers, check_handler
 from .call.questions import format_known, written
 from .close_codes import NORMAL, check_close
 from .connection_data import AudioConnectorConnectionData
-from .core.events import Event
 from .errors import AudioConnectorConfigError
 from .formats import AudioFormat
-from .messages import Message, Messages, events
+from .listener import Listener
 from .results import CloseReport, ConnectionStats
 from .signatures import takes
-from .speaker import Speaker, nothing
+from .speaker import nothing
 from .steps import Handler, name_of
 from .waits import CHANGED, Question
 
-
-class _HandlerAttribute:
-    """A handler that is read and set as an attribute of the client, as in the reference SDK."""
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, client: Client | None, owner: type) -> Any:
-        if client is None:  # on the class
-            return self
-        handler: Handler | None = getattr(client._call.dispatcher.handlers, self._name)
-        return handler
-
-    def __set__(self, client: Client, handler: Handler | None) -> None:
-        client._check_handler(self._name, handler)
-        dispatcher = client._call.dispatcher
-        client._do(lambda: dispatcher.set_handlers(replace(dispatcher.handlers, **{self._name: handler})))
+if TYPE_CHECKING:
+    pass
 
 
-class Client(Speaker):
+class Client(Listener):
     """One connection of a Vonage Video session: its audio and events in, audio and texts out.
 
     You get it in `on_connect`. A method that acts does so when it is called, and raises its errors there; what it
@@ -55,10 +38,6 @@ class Client(Speaker):
     Handlers run in the connection's own event loop, all in one context (`contextvars`): they see what `on_connect` has
     set, and what a handler sets is seen by all that run after it.
     """
-
-    on_message = _HandlerAttribute()
-    on_disconnect = _HandlerAttribute()
-    on_error = _HandlerAttribute()
 
     def __init__(
         self,
@@ -77,61 +56,6 @@ class Client(Speaker):
         report = self._call.close_report
         state = "open" if self._call.is_open else "closed" if report is None else f"closed {report.code}"
         return f"<Client {self._info.id} {state}>"
-
-    # Receiving
-
-    def set_handler(
-        self,
-        on_message: Handler | None = None,
-        on_disconnect: Handler | None = None,
-        on_error: Handler | None = None,
-        on_audio: Handler | None = None,
-        on_event: Handler | None = None,
-    ) -> None:
-        """Set the handlers: plain functions or coroutine functions. A handler that is left out is removed.
-
-        Messages that came before are handed over first. They are handed over one at a time and in order, whatever the
-        handlers do; what comes while one of them waits is kept, up to 1 MiB, then the oldest is dropped. One that is
-        more than a second behind real time is named in the log.
-
-        Args:
-            on_message: called with each message: `bytes`, one frame of PCM, or `str`, a JSON text.
-            on_disconnect: called once, last, whoever closed and however.
-            on_error: called with an exception that another handler or `on_connect` raised; the call goes on. Without
-                it the exception is logged and the connection closes with 1011.
-            on_audio: called with each frame of PCM, after `on_message` if there is one.
-            on_event: called with each text message as a typed event, after `on_message` if there is one.
-
-        Raises:
-            AudioConnectorConfigError: a handler can't be called with what it gets, or an `async for` waits for a
-                message.
-        """
-        chosen = {"on_message": on_message, "on_disconnect": on_disconnect, "on_error": on_error}
-        chosen |= {"on_audio": on_audio, "on_event": on_event}
-        for name, handler in chosen.items():
-            self._check_handler(name, handler)
-        handlers = Handlers(**chosen)
-        self._do(lambda: self._call.dispatcher.set_handlers(handlers))
-
-    def __aiter__(self) -> AsyncIterator[Message]:
-        """Take the messages with `async for`, instead of a handler; it ends when the connection does.
-
-        A message is `bytes`, one frame of PCM, or `str`, a JSON text. Cancelling the wait for it loses none.
-
-        Raises:
-            AudioConnectorConfigError: a handler takes messages.
-        """
-        return Messages(self._call, None)
-
-    def events(self) -> AsyncIterator[Event]:
-        """Take the messages as typed events with `async for`, instead of a handler; it ends when the connection does.
-
-        Cancelling the wait for an event loses none.
-
-        Raises:
-            AudioConnectorConfigError: a handler takes messages.
-        """
-        return events(self._call)
 
     # Beside it
 
@@ -269,13 +193,3 @@ class Client(Speaker):
     def stats(self) -> ConnectionStats:
         """The counters of this connection, now."""
         return self._call.stats()
-
-    # Inside
-
-    def _check_handler(self, name: str, handler: object) -> None:
-        check_handler(name, handler)
-        takes_messages = handler is not None and name not in ("on_disconnect", "on_error")
-        if takes_messages and self._call.dispatcher.is_awaited:
-            raise AudioConnectorConfigError(
-                f"messages are taken by 'async for' already: set only on_disconnect and on_error, not {name}"
-            )

@@ -33,15 +33,16 @@ def peak_dbfs(pcm: bytes) -> float:
     return max(FLOOR_DBFS, 20 * math.log10(peak / _FULL_SCALE)) if peak else FLOOR_DBFS
 
 
-def is_loud(frame: bytes) -> bool:
+def is_loud(frame: bytes, above_dbfs: float = LOUD_DBFS) -> bool:
     """Whether a frame is loud enough to be speech; every seventh of its samples tells."""
     if frame.count(0) == len(frame):
         return False
     samples = _samples(frame)[::_STRIDE]
     if not samples:
         return False
+    loud = _LOUD if above_dbfs == LOUD_DBFS else _FULL_SCALE * 10 ** (above_dbfs / 20)
     # One sample that is so loud makes the frame loud, whatever the others are.
-    return max(samples) > _LOUD * len(samples) ** 0.5 or _level_dbfs(samples) > LOUD_DBFS
+    return max(samples) > loud * len(samples) ** 0.5 or _level_dbfs(samples) > above_dbfs
 
 
 def _samples(pcm: bytes) -> array[int]:

@@ -68,6 +68,7 @@ class Dispatcher:
         handlers: those that are set.
         inbox: what waits.
         is_iterating: messages are taken by `async for`.
+        is_tapped: somebody listens beside the program, which need not listen then.
         is_readable: one may wait for the next: no handler takes messages, and the call is not over.
         form: makes of a message what the `async for` that waits wants; None: it wants the message as it came.
         takers: how many wait for a message in the inbox.
@@ -76,7 +77,7 @@ class Dispatcher:
     def __init__(self, owner: Owner, context: Context, turn: LoopTurn) -> None:
         self.handlers = Handlers()
         self.inbox = Inbox()
-        self.is_iterating = False
+        self.is_iterating = self.is_tapped = False
         self.is_readable = True
         self.form: Form[object] | None = None
         self.takers = 0
@@ -259,7 +260,8 @@ class Dispatcher:
         owner = self._owner
         assert owner is not None
         listens = self.is_iterating or self._audio_steps is not None
-        if not listens and now_s - self._set_up_s > LISTEN_S:  # a program that only speaks, or one that comes late
+        # A program that only speaks, or listens elsewhere, or one that comes late.
+        if not listens and (self.is_tapped or now_s - self._set_up_s > LISTEN_S):
             self.inbox.put(item, now_s)
             self._missed += self.inbox.keep_connected()
             return
