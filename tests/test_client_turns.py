@@ -233,7 +233,7 @@ async def test_what_can_not_be_done_is_refused() -> None:
             with pytest.raises(AudioConnectorConfigError, match=next(iter(wrong))):
                 client.turns(**wrong)  # type: ignore[arg-type]  # that is the test
         with pytest.raises(AudioConnectorConfigError, match="on_interrupt"):
-            client.interrupt_on_speech(on_interrupt=lambda turn: None)  # type: ignore[arg-type]
+            client.interrupt_on_speech(on_interrupt=str.upper)  # type: ignore[arg-type]
         call.hang_up()
         await client.wait_closed()
         for act in (client.turns, client.interrupt_on_speech):

@@ -199,6 +199,23 @@ async def test_what_is_interrupted_alone_lets_the_others_go_on() -> None:
 
 
 @on_virtual_clock
+async def test_one_whose_sound_is_all_queued_can_still_be_interrupted() -> None:
+    async with talking() as (client, _):
+        async with client.utterance() as utterance:
+            utterance.send(SECOND * 3, text="one two three")
+        await anyio.sleep(1.2)
+        client.flush_buffer()
+        assert utterance.interrupted
+        result = await utterance.wait()
+        assert (result.heard_text, result.interrupted) == ("one", True)
+        async with client.utterance() as heard:
+            heard.send(SECOND)
+        await client.drain()
+        client.flush_buffer()
+        assert not heard.interrupted
+
+
+@on_virtual_clock
 async def test_a_flush_ends_all_that_wait_and_what_was_sent_directly() -> None:
     async with talking() as (client, call):
         first, second = client.utterance(), client.utterance()

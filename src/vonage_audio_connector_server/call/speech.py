@@ -96,6 +96,14 @@ class Speech:
             return False
         return call.out.ledger.is_over(self.mark, call.out.heard_wire(call.now_s()))
 
+    @property
+    def is_heard(self) -> bool:
+        """Whether all of it has been heard."""
+        if not self.is_ended or self._waiting or self.mark is None:
+            return False
+        heard_wire = self.call.out.heard_wire(self.call.now_s())
+        return self.call.out.ledger.heard_of(self.mark, heard_wire) >= self.mark.samples
+
     # Inside
 
     def _set_mark(self, mark: Mark) -> None:
@@ -146,7 +154,7 @@ class DirectSpeech:
         self._waiting = []
 
     @property
-    def is_over(self) -> bool:
+    def is_heard(self) -> bool:
         """Whether all of it is in the session: what becomes of it there is known by its marks."""
         return not self._waiting
 

@@ -199,7 +199,7 @@ class SpeechQueue:
             self._epoch = self._ledger.epoch
             dropped, self._head, self._waiting = [self._head, *self._waiting], None, []
             for speech in dropped:
-                if speech is not None and not (speech.is_over and call.is_open):
+                if speech is not None and not speech.is_heard:
                     speech.drop()
             return
         call.assume_format()
