@@ -231,7 +231,7 @@ async def test_what_can_not_be_done_is_refused() -> None:
     async with talking() as (client, call):
         for wrong in ({"min_speech_s": 0.0}, {"detector": "ear"}, {"hang_over_s": 100.0}):
             with pytest.raises(AudioConnectorConfigError, match=next(iter(wrong))):
-                client.turns(**wrong)  # type: ignore[arg-type]  # that is the test
+                client.turns(**wrong)  # that is the test
         with pytest.raises(AudioConnectorConfigError, match="on_interrupt"):
             client.interrupt_on_speech(on_interrupt=str.upper)  # type: ignore[arg-type]
         call.hang_up()

@@ -27,7 +27,7 @@ ROWS = [
     "simulator config",
     "admission link",
     "call",
-    "messages playback utterance",
+    "call_recording messages playback utterance",
     "file_playback",
     "speaker",
     "turns",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from .call.handlers import Handlers, check_handler
@@ -16,6 +17,7 @@ from .speaker import Speaker
 from .steps import Handler
 
 if TYPE_CHECKING:
+    from .call_recording import CallRecording
     from .speech import VoiceActivity, VoiceActivityName
     from .turns import EndOfTurn, SpeechInterruption, Turns
 
@@ -187,6 +189,26 @@ class Listener(Speaker):
             raise AudioConnectorConfigError(f"on_interrupt must be a function without arguments, not {on_interrupt!r}")
         rules = TurnRules(min_speech_s=min_speech_s, min_level_dbfs=min_level_dbfs)
         return SpeechInterruption(self, self._call, make_detector(detector), rules, on_interrupt)
+
+    def record(self, path: str | PathLike[str]) -> CallRecording:
+        """Record the call from now on into a stereo file, WAV or FLAC: left the caller, right the program, as heard.
+
+        Both stand on one time line, on which a muted caller is silent, and what was interrupted is not heard. The file
+        is written as the call goes on: after a crash all but the last 0.2 s can be read. It ends with the call, or with
+        `stop()`. See to it that those who speak know.
+
+        Args:
+            path: the file; what is there is replaced.
+
+        Raises:
+            AudioConnectorAudioError: the path ends neither in `.wav` nor in `.flac`.
+            MissingExtraError: FLAC needs the extra `audio`.
+            OSError: the file can't be written.
+            AudioConnectorClosedError: the connection has ended.
+        """
+        from .call_recording import CallRecording
+
+        return CallRecording(self._call, path)
 
     # Inside
 

@@ -12,12 +12,14 @@ from __future__ import annotations
 
 from .levels import FLOOR_DBFS, level_dbfs, peak_dbfs
 from .pcm import Base64Audio, to_float32, to_mono, to_pcm
+from .recorder import Recorder
 from .resampler import Resampler, resample
 from .sound_files import SoundFile, read_audio, write_wav
 
 __all__ = [
     "FLOOR_DBFS",
     "Base64Audio",
+    "Recorder",
     "Resampler",
     "SoundFile",
     "level_dbfs",

@@ -123,6 +123,10 @@ class Output:
         self.on_written = on_written
         self._replan()
 
+    def wrap_sink(self, wrap: Callable[[Sink], Sink]) -> None:
+        """From now on, write through what `wrap` makes of the sink."""
+        self._sink = wrap(self._sink)
+
     # What it has to wait for
 
     def measure(self) -> None:

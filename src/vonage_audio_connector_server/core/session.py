@@ -52,6 +52,7 @@ class Session:
     Attributes:
         out: the audio that goes out.
         max_queued_s: as given.
+        clear_commands: as given.
         sends: how to write a frame of audio as a text; None: as a binary message.
         acknowledged: what the router has played, as it says.
     """
@@ -80,7 +81,7 @@ class Session:
         self._transport_settled = transport != "auto"
         self._connected = False  # the first message has come
         self._format_stated = False  # by the peer; what a caller or the configuration said can still be corrected
-        self._clear_commands = tuple(clear_commands)
+        self.clear_commands = tuple(clear_commands)
         self.max_queued_s = max_queued_s
         self._max_queued_bytes = round(max_queued_s * self._assumed_format.rate_hz) * SAMPLE_BYTES
         self._when_full = when_full
@@ -321,7 +322,7 @@ class Session:
             self.out.notify(text, self.out.ledger.wire_of(accepted))
 
     def _send_clear(self) -> None:
-        outbox, commands = self.out.outbox, self._clear_commands
+        outbox, commands = self.out.outbox, self.clear_commands
         if tuple(outbox[-len(commands) :]) != commands:  # else they wait already
             for command in commands:
                 self.queue_text(command)

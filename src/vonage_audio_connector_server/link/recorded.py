@@ -95,8 +95,7 @@ class RecordedLink:
     def __init__(self, link: Link, pending: Pending) -> None:
         self._link = link
         self._pending = pending
-        make = TakingSink if on_trio() else RecordingSink
-        self.sink: Sink = make(link.sink, pending)
+        self.sink: Sink = recording_sink(link.sink, pending)
 
     def start(self, receiver: Receiver, max_message_bytes: int, tasks: TaskGroup) -> None:
         """See `Link`."""
@@ -213,3 +212,8 @@ class _Taken(Outbox):
         payload = self._outbox.pop(index)
         self._took(payload)
         return payload
+
+
+def recording_sink(sink: Sink, pending: Pending) -> Sink:
+    """A sink that tells a tape what is written; in the event loop of its call."""
+    return (TakingSink if on_trio() else RecordingSink)(sink, pending)
