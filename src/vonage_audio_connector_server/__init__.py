@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     )
     from .formats import AudioFormat
     from .link.websocket import WebSocketProtocol
+    from .participants import Participant
     from .playback import Playback
     from .recording.flight import FlightRecorder
     from .recording.recorder import Recorder
@@ -60,6 +61,8 @@ if TYPE_CHECKING:
         UtteranceResult,
     )
     from .server.handle import AudioConnectorServerHandle
+    from .session_speech import SpeechSegment
+    from .sessions import VideoSession
     from .utterance import Utterance
     from .video import Video
 
@@ -96,15 +99,18 @@ _MODULES = {
     "MissingExtraError": "errors",
     "Notified": "core.events",
     "OneTimeTokens": "admission.tokens",
+    "Participant": "participants",
     "Playback": "playback",
     "PlaybackResult": "results",
     "Recorder": "recording.recorder",
     "ReplayStore": "admission.tokens",
     "SharedSecret": "admission.shared_secret",
+    "SpeechSegment": "session_speech",
     "UnknownEvent": "core.events",
     "Utterance": "utterance",
     "UtteranceResult": "results",
     "Video": "video",
+    "VideoSession": "sessions",
     "WebSocketProtocol": "link.websocket",
 }
 
@@ -141,15 +147,18 @@ __all__ = [
     "MissingExtraError",
     "Notified",
     "OneTimeTokens",
+    "Participant",
     "Playback",
     "PlaybackResult",
     "Recorder",
     "ReplayStore",
     "SharedSecret",
+    "SpeechSegment",
     "UnknownEvent",
     "Utterance",
     "UtteranceResult",
     "Video",
+    "VideoSession",
     "WebSocketProtocol",
     "__version__",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Literal
 
@@ -11,25 +11,25 @@ from starlette.routing import Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from .admission.gate import FORBIDDEN, AudioConnectorRefusedError, Refusal, ask, connection_data, mask_query, refuse
-from .admission.shared_secret import SharedSecret
-from .admission.tokens import OneTimeTokens
+from .admission.gate import AudioConnectorRefusedError, refuse
 from .block import Block
 from .call.recorded import make_call
-from .calls import SERVERS, Calls
+from .calls import Calls
 from .client import Client
 from .close_codes import ABNORMAL, SERVICE_RESTART
-from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Authorize, Hook, OnConnect
+from .config import MAX_MESSAGE_BYTES, AudioConnectorConfig, AudioTransport, Authorize, Hook, OnConnect, OnSession
 from .connection_data import AudioConnectorConnectionData, place_of
 from .core.pacer import DEFAULT_LEAD_S
 from .core.session import MAX_QUEUED_S, WhenFull
 from .core.wire import DEFAULT_CLEAR_COMMANDS
+from .door import Door
 from .errors import AudioConnectorConfigError
 from .extensions import CALLS, LINK, RECORDER, extension
 from .link.asgi import ASGILink
 from .link.base import Link
 from .mounting import answer_without_slash, path_below
 from .recording.recorder import Recorder
+from .sessions import Sessions
 from .steps import Handler, call
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class AudioConnector:
         on_connect: called with a `Client` for every connection, beside its receive loop.
         on_start: called at lifespan start-up. A mounted app gets no lifespan: see `lifespan`.
         on_stop: called at lifespan shutdown.
+        on_session_start: called with a `VideoSession` when the first connection of a session comes, beside its calls.
+        on_session_end: called with it when the last one has ended.
         rate_hz: the sample rate to assume where a connection tells none: 8000, 16000 or 24000.
         sample_rate_hz: the rate at which the program works, both ways, whatever the wire's; None: the wire's.
         lead_s: how far ahead of real time audio is sent, 0.04 to 15 seconds; 0.2 by default.
@@ -72,6 +74,9 @@ class AudioConnector:
             nothing is recorded.
         console: serve a page at `/console` on which one talks to the program; see `AudioConnectorConfig`.
 
+    Attributes:
+        sessions: the Vonage Video sessions that have connections now, by their ids: `VideoSession`.
+
     Raises:
         AudioConnectorConfigError: a value is wrong; the message names the field.
     """
@@ -82,6 +87,8 @@ class AudioConnector:
         *,
         on_start: Hook | None = None,
         on_stop: Hook | None = None,
+        on_session_start: OnSession | None = None,
+        on_session_end: OnSession | None = None,
         rate_hz: int = 16_000,
         sample_rate_hz: int | None = None,
         lead_s: float = DEFAULT_LEAD_S,
@@ -101,6 +108,8 @@ class AudioConnector:
             on_connect=on_connect,
             on_start=on_start,
             on_stop=on_stop,
+            on_session_start=on_session_start,
+            on_session_end=on_session_end,
             rate_hz=rate_hz,
             sample_rate_hz=sample_rate_hz,
             lead_s=lead_s,
@@ -117,8 +126,8 @@ class AudioConnector:
             console=console,
         )
         self._calls = Calls()
-        # Of the server that has asked it last, if that is one of ours; before, it may be any of ours.
-        self._servers: Collection[Calls] = SERVERS
+        self._door = Door(self.config, self._calls)
+        self.sessions = Sessions(self.config)
         self._has_lifespan = self.config.on_start is None  # it has been entered, or nothing is missed without
         self._router = Router(lifespan=self.lifespan)  # for all but WebSockets
         answer_without_slash(AudioConnector)
@@ -141,7 +150,7 @@ class AudioConnector:
     @property
     def draining(self) -> bool:
         """Whether it has begun to stop, and lets nobody in any more: for a health check."""
-        return self._calls.is_draining or any(calls.is_draining for calls in self._servers)
+        return self._door.is_draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI scope: a WebSocket, the lifespan, or an HTTP request, which is answered with 404."""
@@ -264,33 +273,7 @@ class AudioConnector:
                 "on_start has not run, because the application around this connector doesn't enter its lifespan: "
                 "write 'async with connector.lifespan(app): yield' there"
             )
-        server_calls = extension(scope, CALLS)
-        self._servers = () if server_calls is None else (server_calls,)
-        link = extension(scope, LINK)
-        if link is not None:
-            link.be_quiet()
-        info = connection_data(scope)
-        identity: object = self._full(server_calls)
-        authorize = self.config.authorize
-        if authorize is None and server_calls is not None:
-            server_calls.tell_open(", unless the application around it asks who comes")
-        if identity is None and authorize is not None:
-            mask_query(scope, authorize)
-            identity = await ask(authorize, info)
-            if not isinstance(identity, Refusal):
-                identity = self._full(server_calls) or identity
-        if isinstance(identity, Refusal):
-            # The ready-made ones have told why.
-            has_told = identity.status == FORBIDDEN and isinstance(authorize, (SharedSecret, OneTimeTokens))
-            logger.log(
-                logging.DEBUG if has_told else logging.INFO,
-                "connection %s: refused with HTTP %d, %s: %s",
-                info.id,
-                *identity,
-                place_of(info),
-            )
-            raise AudioConnectorRefusedError(identity.status)
-        return info, identity
+        return await self._door.admit(scope)
 
     async def _accept(
         self, scope: Scope, receive: Receive, send: Send, info: AudioConnectorConnectionData, identity: object
@@ -301,7 +284,7 @@ class AudioConnector:
             own = extension(scope, LINK)
             if own is not None:
                 own.hold()
-            if self._is_draining(extension(scope, CALLS)):  # since the accept began
+            if self._door.is_draining_for(extension(scope, CALLS)):  # since the accept began
                 await send({"type": "websocket.close", "code": SERVICE_RESTART, "reason": "server stops"})
                 return None
         except (OSError, WebSocketDisconnect):
@@ -316,9 +299,11 @@ class AudioConnector:
         groups = [calls for calls in (self._calls, extension(client.request.scope, CALLS)) if calls is not None]
         for calls in groups:
             calls.live.add(one)
+        participant = self.sessions.join(client)
         try:
             await one.run(on_connect, client)
         finally:
+            self.sessions.leave(participant)
             for calls in groups:
                 calls.live.discard(one)
                 if one.close_report is not None:
@@ -328,18 +313,6 @@ class AudioConnector:
                 code, _, reason = one.closing
                 await send({"type": "websocket.close", "code": code, "reason": reason})
             await receive()
-
-    def _is_draining(self, server_calls: Calls | None) -> bool:
-        return self._calls.is_draining or (server_calls is not None and server_calls.is_draining)
-
-    def _full(self, server_calls: Calls | None) -> Refusal | None:
-        """Why nobody is let in now, whoever it is."""
-        if self._is_draining(server_calls):
-            return Refusal(503, "the server is stopping")
-        limit = self.config.max_connections
-        if limit is not None and self._calls.places >= limit:
-            return Refusal(503, f"all {limit} connections are taken")
-        return None
 
 
 def _ignore(client: Client) -> None:

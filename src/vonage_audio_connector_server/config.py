@@ -21,6 +21,7 @@ from .recording.recorder import Recorder
 from .signatures import takes
 
 OnConnect = Callable[[Any], object]  # it gets the Client; plain or coroutine function
+OnSession = Callable[[Any], object]  # it gets the VideoSession; plain or coroutine function
 Hook = Callable[[], object]
 Authorize = Callable[[AudioConnectorConnectionData], object]  # true, or an awaitable of it: let in
 AudioTransport = Literal["auto", "binary", "json"] | JSONTransport
@@ -38,6 +39,9 @@ class AudioConnectorConfig:
         on_connect: called with a `Client` for every connection, beside its receive loop.
         on_start: called once when the server has started; under another ASGI server, at lifespan start-up.
         on_stop: called once when the server has stopped; under another ASGI server, at lifespan shutdown.
+        on_session_start: called with a `VideoSession` when the first connection of a Vonage Video session comes, beside
+            its calls; plain or coroutine function. It may go on as long as the session.
+        on_session_end: called with it when the last one has ended.
         rate_hz: the sample rate to assume where a connection tells none: 8000, 16000 or 24000.
         sample_rate_hz: the sample rate at which the program works: 8000 to 48000, a multiple of 50. Its messages are
             frames of 20 ms at that rate, and so is what it sends; the wire keeps its own. What comes is up to 40 ms
@@ -73,6 +77,8 @@ class AudioConnectorConfig:
     on_connect: OnConnect | None = None
     on_start: Hook | None = None
     on_stop: Hook | None = None
+    on_session_start: OnSession | None = None
+    on_session_end: OnSession | None = None
     rate_hz: int = 16_000
     sample_rate_hz: int | None = None
     lead_s: float = DEFAULT_LEAD_S
@@ -97,6 +103,9 @@ class AudioConnectorConfig:
         for name in ("on_start", "on_stop"):
             hook = getattr(self, name)
             self._check(name, hook is None or takes(hook), "a function without arguments")
+        for name in ("on_session_start", "on_session_end"):
+            hook = getattr(self, name)
+            self._check(name, hook is None or takes(hook, "session"), "a function that takes one argument, the session")
         is_rate = type(self.rate_hz) is int and self.rate_hz in (8_000, 16_000, 24_000)
         self._check("rate_hz", is_rate, "8000, 16000 or 24000")
         if self.sample_rate_hz is not None:

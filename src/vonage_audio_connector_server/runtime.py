@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 from typing import Any, Protocol, TypeVar
@@ -76,6 +76,21 @@ def poster() -> Callable[..., object]:
         loop.call_soon_threadsafe(function, *args, context=context.copy())
 
     return post_in_context
+
+
+_background: set[object] = set()  # asyncio holds tasks weakly
+
+
+def in_background(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run what must not raise, and ends by itself, in a task of this event loop that belongs to no other task."""
+    if on_trio():
+        from trio.lowlevel import spawn_system_task
+
+        spawn_system_task(function)
+        return
+    task = asyncio.get_running_loop().create_task(function())
+    _background.add(task)
+    task.add_done_callback(_background.discard)
 
 
 def has_loop() -> bool:
