@@ -6,6 +6,7 @@ LOWEST_VENV ?= .venv-lowest
 BENCH_VENV ?= benchmarks/.venvs/runner
 MICRO_VENV ?= benchmarks/.venvs/micro
 ARGS ?=
+BOT ?= assistant
 
 # What an interpreter must be able to do. A name on PATH may be a shim that doesn't run: so try it.
 USABLE := import ensurepip, ssl, sys, venv; sys.exit(sys.version_info < (3, 11))
@@ -53,11 +54,11 @@ test-lowest: $(LOWEST) ## run the tests on the lowest dependency versions that p
 conformance: $(DEV) ## run the Autobahn test suite against the WebSocket protocol classes
 	$(VENV)/bin/python scripts/conformance.py $(ARGS)
 
-demo: $(LEAN) ## let a simulated session speak to a real server, and print what it heard
+demo: $(LEAN) ## let a simulated session talk to an assistant on a real server, and print the conversation
 	$(VENV)/bin/python examples/demo.py
 
-console: $(LEAN) ## serve the parrot with a page to talk to it, and print the link
-	$(VENV)/bin/vonage-audio-connector talk examples/parrot.py:on_connect --no-open $(ARGS)
+console: $(LEAN) ## serve the assistant with a page to talk to it, and print the link (BOT=parrot: the parrot)
+	$(VENV)/bin/vonage-audio-connector talk examples/$(BOT).py:app --no-open $(ARGS)
 
 docs: $(DOCS) ## build the documentation into site/
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict
@@ -81,7 +82,7 @@ clean: ## remove the environments and everything that was built
 
 $(LEAN): pyproject.toml $(VENV)/bin/python
 	@echo "Installing the package and what its demo needs into $(VENV)"
-	@$(VENV)/$(PIP) -e '.[cli,examples]'
+	@$(VENV)/$(PIP) -e '.[cli,demo,examples]'
 	@touch $@
 
 # The development environment has all that the demo needs: it renews both stamps.
@@ -97,7 +98,7 @@ $(DOCS): pyproject.toml $(VENV)/bin/python
 
 $(LOWEST): pyproject.toml scripts/lowest.py $(LOWEST_VENV)/bin/python
 	@echo "Installing the package with the lowest versions it allows into $(LOWEST_VENV)"
-	@$(LOWEST_VENV)/bin/python scripts/lowest.py audio cli examples fast speech testing test > $(LOWEST_VENV)/lowest.txt
+	@$(LOWEST_VENV)/bin/python scripts/lowest.py audio cli demo examples fast speech testing test > $(LOWEST_VENV)/lowest.txt
 	@$(LOWEST_VENV)/$(PIP) -c $(LOWEST_VENV)/lowest.txt -e '.[test]'
 	@touch $@
 

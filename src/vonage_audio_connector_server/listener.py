@@ -112,6 +112,7 @@ class Listener(Speaker):
         max_turn_s: float = 60.0,
         end_of_turn: EndOfTurn | None = None,
         patience_s: float = 3.0,
+        progress_s: float | None = None,
         sample_rate_hz: int | None = None,
     ) -> Turns:
         """Take who speaks when with `async for`: a `SpeechStarted`, and a `SpeechEnded` with the audio, for each turn.
@@ -135,6 +136,8 @@ class Listener(Speaker):
                 `SpeechEnded`, it returns true or false; plain or coroutine function. With it `hang_over_s` may be
                 short.
             patience_s: whatever the model says, so long without voice ends a turn.
+            progress_s: a `SpeechProgress` with what was said until then, after each so much more of a turn: for
+                captions that grow. None: none.
             sample_rate_hz: of the audio; None: `AudioConnector(sample_rate_hz=…)` or, where that is not set, the
                 connection's.
 
@@ -154,6 +157,7 @@ class Listener(Speaker):
             post_roll_s=post_roll_s,
             max_turn_s=max_turn_s,
             patience_s=patience_s,
+            progress_s=progress_s,
         )
         if sample_rate_hz is not None:
             check_resampling(sample_rate_hz)

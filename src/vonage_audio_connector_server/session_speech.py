@@ -13,7 +13,7 @@ import anyio
 from .audio.resampler import resample
 from .call.listening import Listening
 from .playback import check_resampling
-from .speech.turn_detector import SpeechEnded, Turn, TurnRules
+from .speech.turn_detector import SpeechEnded, SpeechStarted, Turn, TurnRules
 from .speech.voice_activity import VoiceActivityName, make_detector
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ class SpeechSegment:
         sample_rate_hz: of `pcm`.
         start_s: when it began, in seconds since the session began.
         end_s: when it ended.
+        is_final: False: the participant goes on to speak (`progress_s`), and what was said until now comes again, in a
+            longer one that begins at the same time.
         is_cut: it was cut because it was long, and goes on in the next segment of theirs.
     """
 
@@ -43,6 +45,7 @@ class SpeechSegment:
     sample_rate_hz: int
     start_s: float
     end_s: float
+    is_final: bool = True
     is_cut: bool = False
 
 
@@ -107,13 +110,18 @@ class SessionSpeech(AsyncIterator[SpeechSegment]):
     # Inside
 
     def _heard(self, participant: Participant, turn: Turn) -> None:
-        if not isinstance(turn, SpeechEnded):
+        if isinstance(turn, SpeechStarted):
             return
         pcm, rate_hz = turn.pcm, turn.sample_rate_hz
         if self._rate_hz is not None and self._rate_hz != rate_hz:
             pcm, rate_hz = resample(pcm, rate_hz, self._rate_hz), self._rate_hz
-        start_s, end_s = participant.joined_s + turn.start_s, participant.joined_s + turn.end_s
-        self._found.append(SpeechSegment(participant, pcm, rate_hz, start_s, end_s, turn.is_cut))
+        start_s, end_s, is_cut = turn.start_s, turn.at_s, False
+        if is_final := isinstance(turn, SpeechEnded):
+            end_s, is_cut = turn.end_s, turn.is_cut
+        joined_s = participant.joined_s
+        self._found.append(
+            SpeechSegment(participant, pcm, rate_hz, joined_s + start_s, joined_s + end_s, is_final, is_cut)
+        )
         self._found_bytes += len(pcm)
         while self._found_bytes > MOST_WAITING_BYTES:
             self._found_bytes -= len(self._found.popleft().pcm)

@@ -124,7 +124,7 @@ class Turns(AsyncIterator[Turn]):
 
     def _at_rate(self, turn: T) -> T:
         """A turn with its audio at the program's rate."""
-        if not isinstance(turn, SpeechEnded) or self._rate_hz is None or self._rate_hz == turn.sample_rate_hz:
+        if isinstance(turn, SpeechStarted) or self._rate_hz is None or self._rate_hz == turn.sample_rate_hz:
             return turn
         from .audio.resampler import resample
 

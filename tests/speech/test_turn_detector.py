@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vonage_audio_connector_server import AudioConnectorConfigError
-from vonage_audio_connector_server.speech import SpeechEnded, SpeechStarted, Turn, TurnDetector, TurnRules
+from vonage_audio_connector_server.speech import (
+    SpeechEnded,
+    SpeechProgress,
+    SpeechStarted,
+    Turn,
+    TurnDetector,
+    TurnRules,
+)
 from vonage_audio_connector_server.speech.turn_detector import SpeechPaused
 
 VOICE, NONE = b"\0\x20" * 160, b"\1\0" * 160  # at 8 kHz
@@ -132,6 +139,15 @@ def test_one_that_is_too_long_is_cut_and_nothing_is_lost_or_doubled() -> None:
     assert spans(stream.turns) == [(0.0, 2.0), (2.0, 4.0), (4.0, 5.0)]
     assert [turn.is_cut for turn in stream.ended()] == [True, True, False]
     assert b"".join(turn.pcm for turn in stream.ended()) == VOICE * 250 + NONE * 10
+
+
+def test_what_was_said_until_now_is_told_as_it_grows() -> None:
+    stream = Stream(progress_s=0.5).come(NONE, 0.5).come(VOICE, 1.2).come(NONE, 0.3).come(VOICE, 0.4).pass_by(1)
+    progress = [turn for turn in stream.turns if isinstance(turn, SpeechProgress)]
+    assert [round(turn.at_s, 2) for turn in progress] == [1.0, 1.5, 2.02]
+    assert {turn.start_s for turn in progress} == {stream.ended()[0].start_s}
+    assert progress[1].pcm == NONE * 15 + VOICE * 50
+    assert stream.ended()[0].pcm.startswith(progress[2].pcm)
 
 
 class TestAModelThatTellsTheEnd:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from .turn_detector import SpeechEnded, SpeechStarted, Turn, TurnDetector, TurnRules
+from .turn_detector import SpeechEnded, SpeechProgress, SpeechStarted, Turn, TurnDetector, TurnRules
 from .voice_activity import (
     EnergyActivity,
     SileroActivity,
@@ -19,6 +19,7 @@ __all__ = [
     "EnergyActivity",
     "SileroActivity",
     "SpeechEnded",
+    "SpeechProgress",
     "SpeechStarted",
     "Turn",
     "TurnDetector",

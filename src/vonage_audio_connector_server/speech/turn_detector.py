@@ -68,7 +68,24 @@ class SpeechPaused(SpeechEnded):
     """Somebody has paused, and may have ended: whoever knows says so with `TurnDetector.end`, or `wait`."""
 
 
-Turn = SpeechStarted | SpeechEnded
+@dataclass(frozen=True, slots=True)
+class SpeechProgress:
+    """Somebody goes on to speak.
+
+    Attributes:
+        pcm: what was said until now, as in `SpeechEnded`.
+        sample_rate_hz: of `pcm`.
+        start_s: when the speech began, in seconds since the accept.
+        at_s: until when it is.
+    """
+
+    pcm: bytes = field(repr=False)
+    sample_rate_hz: int
+    start_s: float
+    at_s: float
+
+
+Turn = SpeechStarted | SpeechProgress | SpeechEnded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +100,7 @@ class TurnRules:
         post_roll_s: so much of that belongs to it.
         max_turn_s: a longer turn is cut.
         patience_s: where a model tells the end (`asks`), so long without voice ends a turn in any case.
+        progress_s: a `SpeechProgress` after each so much more of a turn; None: none.
         asks: after `hang_over_s` comes a `SpeechPaused`, and somebody has to tell whether that was the end.
 
     Raises:
@@ -96,6 +114,7 @@ class TurnRules:
     post_roll_s: float = 0.2
     max_turn_s: float = 60.0
     patience_s: float = 3.0
+    progress_s: float | None = None
     asks: bool = False
 
     def __post_init__(self) -> None:
@@ -107,8 +126,11 @@ class TurnRules:
             ("post_roll_s", 0.0, 5.0),
             ("max_turn_s", 1.0, 3600.0),
             ("patience_s", 0.1, 60.0),
+            ("progress_s", 0.1, 60.0),
         ):
             value = getattr(self, name)
+            if value is None and name == "progress_s":
+                continue
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not least <= value <= most:
                 raise AudioConnectorConfigError(f"{name} must be {least:g} to {most:g}, not {value!r}")
 
@@ -136,7 +158,9 @@ class TurnDetector:
         self._start_frames = round(rules.min_speech_s / FRAME_S)
         self._recent: deque[_Frame] = deque(maxlen=round((window_s + rules.pre_roll_s) / FRAME_S))
         self._turn: list[_Frame] = []  # of the turn that goes on
-        self._start_s = self._voiced_s = self._next_s = 0.0  # `_voiced_s`: where the last voiced frame ended
+        self._start_s = self._told_s = self._voiced_s = self._next_s = (
+            0.0  # `_voiced_s`: where the last voiced frame ended
+        )
         self._rate_hz = 0
         self._is_paused = self._was_paused = False  # `_was_paused`: since then nobody has spoken
 
@@ -203,7 +227,8 @@ class TurnDetector:
         voiced = [frame for frame in self._recent if frame.is_voiced and frame.start_s >= since_s - FRAME_S / 2]
         if len(voiced) < self._start_frames:
             return []
-        self._start_s, self._voiced_s = voiced[0].start_s, self._next_s
+        self._start_s = self._told_s = voiced[0].start_s
+        self._voiced_s = self._next_s
         first_s = self._start_s - self._rules.pre_roll_s - FRAME_S / 2
         self._turn = [frame for frame in self._recent if frame.start_s >= first_s]
         self._recent.clear()
@@ -220,6 +245,11 @@ class TurnDetector:
             return self._pause(at_s)
         if self._next_s - self._start_s >= self._rules.max_turn_s:
             return self._cut(at_s)
+        progress_s = self._rules.progress_s
+        if progress_s is not None and frame.is_voiced and self._next_s - self._told_s >= progress_s:
+            self._told_s = self._next_s
+            pcm = b"".join(one.pcm for one in self._turn)
+            return [SpeechProgress(pcm[: len(pcm) - len(pcm) % SAMPLE_BYTES], self._rate_hz, self._start_s, at_s)]
         return []
 
     def _pause(self, at_s: float) -> list[Turn]:
@@ -233,7 +263,7 @@ class TurnDetector:
     def _cut(self, at_s: float) -> list[Turn]:
         ended = self._ended(at_s, is_cut=True)
         self._turn = [frame for frame in self._turn if frame.start_s >= self._voiced_s - FRAME_S / 2]
-        self._start_s = self._voiced_s
+        self._start_s = self._told_s = self._voiced_s
         return [ended]
 
     def _ended(self, at_s: float, *, is_cut: bool = False) -> SpeechEnded:
