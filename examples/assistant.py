@@ -37,7 +37,7 @@ TOOLS = {
     "hang_up": "End the call. Say goodbye first.",
     "send_to_session": "Send JSON to the video session, for example to show a link. Takes an object as `data`.",
 }
-SENTENCE = re.compile(r"(?<=[.!?])\s+(?=\S)")
+SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
 class Dialogue:
@@ -130,10 +130,12 @@ class Call:
         self.client.start_soon(self._note_heard, utterance)
         async for turn in turns:
             if isinstance(turn, SpeechEnded):
-                ended_s = time.monotonic() - turn.at_s + turn.end_s
+                began_s = time.monotonic()
                 text = await recogniser().text_of(turn.pcm)
+                took_s = time.monotonic() - began_s
                 if text:
-                    self._note("caller", text, understood_after_s=time.monotonic() - ended_s)
+                    understood_after_s = turn.at_s - turn.end_s + took_s
+                    self._note("caller", text, understood_after_s=understood_after_s, recognised_in_s=took_s)
                     await self._answer(text)
 
     async def _answer(self, text: str) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 BUILD = Path(os.path.relpath(HERE.parent / "build"))
@@ -46,14 +47,15 @@ def main() -> int:
     return code
 
 
-def tell(lines: list[dict[str, str]]) -> None:
+def tell(lines: list[dict[str, Any]]) -> None:
     """The conversation as text."""
     questions = iter(SAID)
     print("\nThe conversation:")
     for line in lines:
         if line["who"] == "caller":
             print(f"  said:       {next(questions, '(interrupts)')}")
-            print(f"  understood: {line['text']}  ({line['understood_after_s']:.2f} s after its end)")
+            after_s, took_s = line["understood_after_s"], line["recognised_in_s"]
+            print(f"  understood: {line['text']}  ({after_s:.2f} s after its end, {took_s:.2f} s of it the recogniser's)")
         elif line["text"]:
             print(f"  answered:   {line['meant']}")
             if line["interrupted"]:
