@@ -83,7 +83,7 @@ async def call(
 
 
 def test_every_example_is_short() -> None:
-    lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.glob("*.py")}
+    lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.rglob("*.py")}
     assert set(lines) >= {"echo.py", "parrot.py", "record.py", "fastapi_mount.py", "standalone.py", "demo.py"}
     assert set(lines) >= {"interrupt.py", "diagnose.py"}
     assert {name: count for name, count in lines.items() if count >= 60} == {}
