@@ -14,6 +14,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ SENTENCE = re.compile(r"(?<=[.!?])\s+")
 class Dialogue:
     """Answers without a language model."""
 
+    async def close(self) -> None: ...
+
     async def answer(self, history: list[dict[str, str]], call: "Call") -> AsyncIterator[str]:
         said = history[-1]["content"]
         if found := re.search(r"go (forward|back\w*) (.+?)[.!?]?$", said, re.IGNORECASE):
@@ -69,6 +72,9 @@ class LanguageModel:
             raise missing("openai") from None
         self._client = AsyncOpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), timeout=20)
         self._model = model
+
+    async def close(self) -> None:
+        await self._client.close()
 
     async def answer(self, history: list[dict[str, str]], call: "Call") -> AsyncIterator[str]:
         parameters = {"type": "object", "properties": {"data": {"type": "object"}}}
@@ -167,7 +173,7 @@ class Call:
                 file.write(json.dumps(line) + "\n")
 
 
-settings: dict[str, Any] = {"answers": Dialogue(), "transcript": os.environ.get("TRANSCRIPT"), "whisper": ""}
+settings: dict[str, Any] = {"answers": Dialogue, "transcript": os.environ.get("TRANSCRIPT"), "whisper": ""}
 models: dict[str, Any] = {}
 
 
@@ -185,7 +191,12 @@ def voice() -> Voice:
 
 async def on_connect(client: Client) -> None:
     transcript = Path(settings["transcript"]) if settings["transcript"] else None
-    await Call(client, settings["answers"], transcript).listen()
+    answers = settings["answers"]()
+    try:
+        await Call(client, answers, transcript).listen()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await answers.close()
 
 
 async def load() -> None:
@@ -207,7 +218,7 @@ def main(
     """Serve the assistant."""
     settings["whisper"] = whisper
     if llm:
-        settings["answers"] = LanguageModel(llm, model)
+        settings["answers"] = partial(LanguageModel, llm, model)
     recogniser(), voice()  # so that the first caller need not wait for them
     Video().run_audio_connector_server(AudioConnectorServerConfig(host="localhost", port=port, on_connect=on_connect))
 

@@ -55,7 +55,7 @@ def tell(lines: list[dict[str, Any]]) -> None:
         if line["who"] == "caller":
             print(f"  said:       {next(questions, '(interrupts)')}")
             after_s, took_s = line["understood_after_s"], line["recognised_in_s"]
-            print(f"  understood: {line['text']}  ({after_s:.2f} s after its end, {took_s:.2f} s of it the recogniser's)")
+            print(f"  understood: {line['text']}  (after {after_s:.2f} s, {took_s:.2f} s of them the recogniser's)")
         elif line["text"]:
             print(f"  answered:   {line['meant']}")
             if line["interrupted"]:

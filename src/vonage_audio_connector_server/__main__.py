@@ -1,6 +1,6 @@
 """`python -m vonage_audio_connector_server` is the command `vonage-audio-connector`."""
 
-from .cli import main
+from vonage_audio_connector_server.cli import main
 
 if __name__ == "__main__":
     main()

@@ -74,7 +74,8 @@ class Turns(AsyncIterator[Turn]):
             if self._found:
                 turn = self._found.popleft()
                 if isinstance(turn, SpeechPaused):
-                    await self._ask(turn)
+                    if self._listening is not None and self._listening.is_current(turn):
+                        await self._ask(turn)
                     continue
                 return self._at_rate(turn)
             if self._error is not None:
@@ -117,7 +118,7 @@ class Turns(AsyncIterator[Turn]):
 
         def start() -> tuple[None, Callable[[], None]]:
             if self._listening is not None:
-                self._listening.answer(bool(answer))
+                self._listening.answer(pause, is_end=bool(answer))
             return None, _nothing
 
         act(self._call, start, ends_well=True)

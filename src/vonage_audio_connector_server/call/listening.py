@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..core.events import Disconnected, MediaUpdate
-from ..speech.turn_detector import Turn, TurnDetector, TurnRules
+from ..speech.turn_detector import LATE_S, SpeechPaused, Turn, TurnDetector, TurnRules
 from ..speech.voice_activity import VoiceActivity
 from ..waits import CHANGED
 from .call import Call
@@ -41,6 +41,7 @@ class Listening:
         self._call = call
         self._on_turn, self._on_end = on_turn, on_end
         self._is_over = False
+        self._not_before_s = 0.0
         self._remove = add_tap(call, self._received)
         call.waits.add(self._ask, self._due)
 
@@ -49,9 +50,13 @@ class Listening:
         self._finish(None)
         self._call.output.changed()
 
-    def answer(self, is_end: bool) -> None:
+    def is_current(self, pause: SpeechPaused) -> bool:
+        """Whether nobody has spoken since."""
+        return self.detector.is_paused and self.detector.voiced_s == pause.end_s
+
+    def answer(self, pause: SpeechPaused, *, is_end: bool) -> None:
         """A model has told whether a pause was the end."""
-        if self.detector.is_paused:
+        if self.is_current(pause):
             if is_end:
                 self._tell(self.detector.end(self._at_s()))
             else:
@@ -90,7 +95,7 @@ class Listening:
         due_s = self.detector.due_s
         if due_s is None:
             return CHANGED
-        due_s += self._call.started_s
+        due_s = max(due_s + self._call.started_s, self._not_before_s)
         return None if now_s >= due_s else due_s
 
     def _due(self) -> None:
@@ -100,6 +105,12 @@ class Listening:
         if self._call.is_over:
             self._tell(self.detector.end(self._at_s()))
             self._finish(None)
+            return
+        now_s, due_s = self._call.now_s(), (self.detector.due_s or 0.0) + self._call.started_s
+        if now_s - due_s > LATE_S > self._not_before_s - due_s:
+            # The event loop was blocked: the frames that came meanwhile will tell.
+            self._not_before_s = now_s + LATE_S
+            self._call.waits.add(self._ask, self._due)
             return
         # The time of the call and that since its accept are not exactly as far apart each time.
         self._tell(self.detector.tick(max(self._at_s(), self.detector.due_s or 0.0)))

@@ -21,6 +21,9 @@ SLACK_S = 0.2
 """A frame that is further from where the one before ended than this stands where it came: there was a hole. A nearer
 one follows it: what is less is the network's jitter."""
 
+BURST_S = 0.005
+"""Frames that come closer to each other were held up, by the network or by an event loop that was blocked."""
+
 LATE_S = 0.06
 """So much later than the frames would tell it the clock tells that nobody speaks any more: they may be on their way."""
 
@@ -161,6 +164,7 @@ class TurnDetector:
         self._start_s = self._told_s = self._voiced_s = self._next_s = (
             0.0  # `_voiced_s`: where the last voiced frame ended
         )
+        self._came_s = -1.0  # when the last frame came
         self._rate_hz = 0
         self._is_paused = self._was_paused = False  # `_was_paused`: since then nobody has spoken
 
@@ -179,12 +183,7 @@ class TurnDetector:
 
     def audio(self, pcm: bytes, rate_hz: int, at_s: float) -> list[Turn]:
         """A frame came."""
-        start_s = at_s - FRAME_S
-        if abs(start_s - self._next_s) <= SLACK_S:
-            start_s = self._next_s
-        elif not self._turn:
-            self._recent.clear()  # what was before a hole is no pre-roll
-        self._next_s = start_s + FRAME_S
+        start_s = self._place(at_s)
         self._rate_hz = rate_hz
         # The detector hears all, because it gets used to what is in the room.
         size_bytes = round(rate_hz * FRAME_S) * SAMPLE_BYTES
@@ -219,7 +218,25 @@ class TurnDetector:
         """Whether a `SpeechPaused` waits to be answered; not where somebody has gone on to speak."""
         return self._is_paused
 
+    @property
+    def voiced_s(self) -> float:
+        """Where the last voiced frame ended."""
+        return self._voiced_s
+
     # Inside
+
+    def _place(self, at_s: float) -> float:
+        """Where on the time line a frame that came at `at_s` begins."""
+        is_burst, self._came_s = at_s - self._came_s < BURST_S, at_s
+        start_s = at_s - FRAME_S
+        if is_burst or abs(start_s - self._next_s) <= SLACK_S:
+            start_s = self._next_s  # frames that come at once were held up together, and follow each other
+        elif start_s < self._next_s:
+            self._voiced_s = min(self._voiced_s, start_s)  # such a burst had run ahead of the clock
+        elif not self._turn:
+            self._recent.clear()  # what was before a hole is no pre-roll
+        self._next_s = start_s + FRAME_S
+        return start_s
 
     def _begin(self, at_s: float) -> list[Turn]:
         """The last frame is voiced: perhaps a turn begins."""
