@@ -361,6 +361,17 @@ async def test_before_the_format_is_known_it_waits() -> None:
         assert (samples == LOUD).sum() > 8_000
 
 
+@on_virtual_clock
+async def test_at_another_rate_it_goes_on() -> None:
+    async def on_connect(client: Client) -> None:
+        await client.mix(steady())
+
+    async with session(AudioConnector(on_connect), rate_hz=8_000, first_s=2.0, silence="none") as call:
+        await anyio.sleep(4)  # for a second the rate was taken for 16 kHz
+        samples = np.frombuffer(bytes(call.heard), "<i2")
+        assert set(samples[-8_000:].tolist()) == {LOUD}
+
+
 @pytest.mark.parametrize("name", ["no_such_file.ogg", "text.mp3", "empty.wav"])
 @on_virtual_clock
 async def test_what_can_not_be_played_is_told_at_once(tmp_path: Path, name: str) -> None:
