@@ -28,7 +28,7 @@ ROWS = [
     "admission link",
     "call",
     "call_recording messages playback utterance",
-    "file_playback",
+    "file_playback mixing",
     "speaker",
     "turns",
     "listener",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from os import PathLike
 from threading import get_ident
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .call.actions import Action, act
 from .call.questions import has_room, heard, written
@@ -23,6 +23,10 @@ from .results import FlushResult
 from .utterance import Utterance
 from .waits import Question
 
+if TYPE_CHECKING:
+    from .audio.mixer import Mixer
+    from .mixing import Mixing
+
 T = TypeVar("T")
 
 
@@ -30,6 +34,7 @@ class Speaker(Player):
     """Sends audio and texts into one call; see `Client`."""
 
     _utterances = 0
+    _mixing: Mixing | None = None  # the sound bed that was begun last; only in the call's thread
 
     def send_json_packet(self, data: str | dict[str, Any] | list[Any]) -> Action[None]:
         """Send a text message ahead of all queued audio. Awaited, it waits while the socket takes none.
@@ -121,13 +126,50 @@ class Speaker(Player):
             cancel=cancel,
         )
 
+    def mix(self, mixer: Mixer | None) -> Action[None]:
+        """Play a sound bed from now on, hold music or a room tone: while nothing is said, and softer under speech.
+
+            client.mix(Mixer("music.ogg"))
+
+        It acts when it is called; awaited, it waits until the sound has been read and begins. `mixer.stop()`,
+        `mix(None)` and another bed end it with a fade; a flush does at once, and so do `utterance.interrupt()` and
+        `interrupt_on_speech`, which flush. A pause silences it until `resume`. It is no part of what is said: `drain`
+        doesn't wait for it, and `heard_s` doesn't count it. Speech that begins where it plays alone is heard up to
+        60 ms later.
+
+        Args:
+            mixer: the bed; None: what plays ends.
+
+        Raises:
+            AudioConnectorConfigError: it is something else.
+            AudioConnectorAudioError: its file is no sound file; awaited, that it can't be read, or is too long.
+            MissingExtraError: the extra `audio` is not installed.
+            OSError: the file can't be opened.
+            AudioConnectorClosedError: the connection has ended.
+        """
+        call = self._call
+        mixing: Mixing | None = None
+        if mixer is not None:
+            from .mixing import Mixing  # only then: it takes the extra `audio`
+
+            mixing = Mixing(call, mixer)
+
+        def start() -> tuple[Question | None, Callable[[], None]]:
+            call.check_open()
+            before, self._mixing = self._mixing, mixing
+            if before is not None:
+                before.end(fades=mixing is None)
+            return (None, nothing) if mixing is None else mixing.begin()
+
+        return act(call, start)
+
     def flush_buffer(self) -> Action[FlushResult]:
         """The barge-in: drop all audio that is not in the socket yet, and tell the router to forget what it has.
 
         It acts when it is called; awaited, it waits until the clear commands are on the wire, and tells how much was
         heard and how much was dropped. Audio sent afterwards is never lost and starts at once. What the router has
         already, at most the lead and one batch, it may still play if it knows none of the clear commands. It ends a
-        pause.
+        pause, and a sound bed.
 
         Raises:
             AudioConnectorClosedError: the connection has ended.

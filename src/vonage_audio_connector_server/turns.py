@@ -182,7 +182,7 @@ class SpeechInterruption:
             return
         call.output.measure()
         out = call.out
-        if not (call.session.queued_s or out.unheard_s(call.clock()) or call.output.is_saying()):
+        if not (call.session.queued_s or out.speech_left_s(call.clock()) or call.output.is_saying()):
             return  # nobody is interrupted
         self.count += 1
         try:

@@ -11,6 +11,7 @@ A call that plays audio of another rate needs none of it: `client.send_audio_buf
 from __future__ import annotations
 
 from .levels import FLOOR_DBFS, level_dbfs, peak_dbfs
+from .mixer import Mixer
 from .pcm import Base64Audio, to_float32, to_mono, to_pcm
 from .recorder import Recorder
 from .resampler import Resampler, resample
@@ -19,6 +20,7 @@ from .sound_files import SoundFile, read_audio, write_wav
 __all__ = [
     "FLOOR_DBFS",
     "Base64Audio",
+    "Mixer",
     "Recorder",
     "Resampler",
     "SoundFile",

@@ -43,7 +43,7 @@ def heard(call: Call) -> Question:
         if not call.is_open:
             return None
         call.output.measure()
-        left_s = session.queued_s + session.out.unheard_s(now_s)
+        left_s = session.queued_s + session.out.speech_left_s(now_s)
         if not left_s:
             return CHANGED if call.output.is_saying() else None
         return CHANGED if session.out.paused else now_s + max(left_s, TICK_S)

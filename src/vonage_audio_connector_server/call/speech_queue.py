@@ -188,7 +188,7 @@ class SpeechQueue:
         if session.out.paused:
             return CHANGED
         call.output.measure()
-        left_s = session.queued_s + session.out.unheard_s(now_s) - AHEAD_S
+        left_s = session.queued_s + session.out.speech_left_s(now_s) - AHEAD_S
         return None if left_s <= 0 else now_s + max(left_s, TICK_S)
 
     def _next(self) -> None:

@@ -2,18 +2,19 @@
 
 Audio goes the way program → framer → outbox → socket. The pacer says when, the ledger keeps the book of what was heard.
 `history` holds the last frames that went out, so that a pause can take back what nobody has heard yet.
+
+Under all of it a sound bed may play. It has no place in the queue: it is added to each frame that goes out, and where
+none does it plays alone, which on the wire line is padding.
 """
 
 from __future__ import annotations
 
-import math
-
 from ..formats import FRAME_MS, SAMPLE_BYTES
+from .bed import BED_LEAD_S, Bed, Bedded
 from .cues import Cues
-from .framer import Framer
 from .gaps import MIN_GAP_S, Gaps
-from .ledger import Ledger, Mark
-from .pacer import EPSILON_S, MIN_LEAD_S, Pacer
+from .ledger import Mark
+from .pacer import EPSILON_S, MIN_LEAD_S
 
 REMAINDER_WAIT_S = 0.2
 """How long part of a frame waits for the rest where its source is live, that is, not ahead of the listener."""
@@ -32,7 +33,7 @@ _ASK_AGAIN_S = 1.0  # where the peer is known not to have got what it should hav
 _new_tuple = tuple.__new__  # of a named one, past its own `__new__`, which takes three times as long
 
 
-class Playout:
+class Playout(Bedded):
     """The queue of one connection, and its schedule.
 
     Args:
@@ -41,27 +42,16 @@ class Playout:
         lead_s: how far ahead of real time audio is sent.
 
     Attributes:
-        outbox: to be written now, from the left: `bytes` is a frame of audio, `str` a text.
-        frame_bytes: of a frame on the wire; 0 as long as the format is unknown.
         has_more: something will be due by itself: `due_s` has to be asked.
         awaits_rest: more will be queued in time, so what is left of a frame waits for it, however long.
     """
 
     def __init__(self, now_s: float, rate_hz: int, lead_s: float) -> None:
-        self.pacer = Pacer(rate_hz, lead_s)
-        self.ledger = Ledger()
+        super().__init__(now_s, rate_hz, lead_s)
         self.gaps = Gaps()
-        self.outbox: list[bytes | str] = []  # a list, because it is short, and an empty deque takes 600 bytes
-        self.frame_bytes = self._frame_samples = 0
-        self.frames_out = self.bytes_out = 0
         self.paused = self.has_more = self.awaits_rest = False
-        self._framer = Framer()
-        self._history: list[bytes] = []
-        self._cues: Cues | None = None  # while there are some
         self._queued_at_s = now_s  # when audio was last queued
         self._audio_since_s = now_s  # since when there is something to send
-        self._sent_at_s = now_s  # when the last batch was handed over
-        self._ends: list[int] = []  # of the wire line, where utterances end: silence there is a pause, not a gap
         self._repeated = 0  # samples that were heard before the pause, and will be again, because a frame is whole
         self._live = True  # whether the source was not ahead of the listener when it last brought something
 
@@ -122,7 +112,8 @@ class Playout:
         if pcm:
             waiting_bytes = self._framer.size_bytes
             whole_bytes = waiting_bytes - waiting_bytes % self.frame_bytes
-            self._live = self.ahead_s(now_s) + self.seconds(whole_bytes) < _AHEAD_S
+            most_s = _AHEAD_S if self.bed is None else _AHEAD_S + BED_LEAD_S
+            self._live = self.ahead_s(now_s) + self.seconds(whole_bytes) < most_s
         self.has_more = True
 
     def notify(self, text: str, wire: int) -> None:
@@ -135,7 +126,7 @@ class Playout:
     # What is recalled
 
     def drop(self, now_s: float) -> tuple[int, int, int]:
-        """Drop all audio that the listener has not heard, the schedule, and a pause. Texts stay in the outbox.
+        """Drop all audio that was not heard, the schedule, the bed, and a pause. Texts stay in the outbox.
 
         Returns samples of the program: heard since the drop before; dropped; and how many of those had gone out.
         """
@@ -149,12 +140,14 @@ class Playout:
         self._ends.clear()
         self._history.clear()
         self.pacer.reset(self.ledger.wire)
+        self.bed = self._alone_from = None
         self.paused = self.has_more = self.awaits_rest = False
         return heard, dropped, sent
 
     def change_rate(self, rate_hz: int) -> None:
-        """Go on at another rate, on a new schedule: what has not gone out is cut anew."""
+        """Go on at another rate, on a new schedule: what has not gone out is cut anew. A bed has one rate, and ends."""
         self._unsend()
+        self.bed = self._alone_from = None
         self._recall_cues(self.pacer.total_samples)
         self._history.clear()
         self.pacer.rate_hz = rate_hz
@@ -174,6 +167,10 @@ class Playout:
         self._unsend()
         self._trim_history(now_s)
         heard_wire = self.heard_wire(now_s)
+        self._drop_alone(heard_wire)
+        self._alone_from = None
+        if self.bed is not None:
+            self.bed.fall_silent()
         self._back(self.pacer.total_samples - heard_wire, now_s)
         self._repeated = heard_wire - self.pacer.total_samples
         self._recall_cues(heard_wire)
@@ -197,11 +194,15 @@ class Playout:
             self._cues = self._cues or None
         if self.paused:
             return None
+        if self.bed is not None and self.bed.is_over:
+            self.bed = None
         framer, frame_bytes = self._framer, self.frame_bytes
         if framer.size_bytes >= frame_bytes > 0:
             self._send_due(now_s)
         if 0 < framer.size_bytes < frame_bytes and not self.awaits_rest and now_s >= self._remainder_due_s():
             self._send_due(now_s)
+        if self.bed is not None:
+            return self._bed_due_s(self.bed, now_s)
         if framer.size_bytes:
             if framer.size_bytes >= frame_bytes:
                 return self.pacer.due_s
@@ -210,9 +211,11 @@ class Playout:
             self._cues = None
             if not self._live:
                 self._history.clear()
+            self._alone_from = None
             self.has_more = False
             return None
-        self.has_more = self._cues is not None or (not self._live and bool(self._history))
+        is_rewindable = not self._live and bool(self._history)
+        self.has_more = self._cues is not None or is_rewindable or self._alone_from is not None
         position_s = self.pacer.position_s  # when all has been heard, and something can be forgotten
         return None if not self.has_more else position_s if position_s > now_s else now_s + _ASK_AGAIN_S
 
@@ -225,35 +228,8 @@ class Playout:
                 pacer.line = (anchor_s, samples, total_samples, 0)
             else:
                 dry_s = pacer.written(now_s)
-                self.gaps.written(dry_s, now_s - self._sent_at_s, now_s)
-
-    # What is known
-
-    @property
-    def queued_bytes(self) -> int:
-        """How much waits to be sent, part of a frame included."""
-        return self._framer.size_bytes
-
-    def seconds(self, size_bytes: int) -> float:
-        """How long so much audio lasts."""
-        return size_bytes / SAMPLE_BYTES / self.pacer.rate_hz
-
-    def ahead_s(self, now_s: float) -> float:
-        """Seconds of audio that went out and can't have been heard yet."""
-        return max(0.0, self.pacer.position_s - now_s)
-
-    def unheard_s(self, now_s: float) -> float:
-        """Seconds of audio that went out and was not heard, what a blocked socket has not taken included."""
-        return (self.pacer.total_samples - self.heard_wire(now_s)) / self.pacer.rate_hz
-
-    @property
-    def end_s(self) -> float:
-        """When all that is queued will have been heard, if it goes out in time."""
-        return self.pacer.position_s + self.seconds(self._framer.size_bytes)
-
-    def heard_wire(self, now_s: float) -> int:
-        """How much of the wire line has been heard."""
-        return self.pacer.heard_samples(now_s)
+                if self._alone_from is None:  # else nothing that is being said has a gap
+                    self.gaps.written(dry_s, now_s - self._sent_at_s, now_s)
 
     # Inside
 
@@ -275,14 +251,15 @@ class Playout:
         if not budget_bytes:
             return
         framer, outbox, history, cues = self._framer, self.outbox, self._history, self._cues
-        frame_bytes, total_samples = self.frame_bytes, self.pacer.total_samples
+        frame_bytes, total_samples, bed = self.frame_bytes, self.pacer.total_samples, self.bed
+        self._alone_from = None
         if framer.size_bytes < frame_bytes:  # only the remainder is left, and nobody brought the rest in time
             self._pad(now_s)
         sent_bytes = 0
         while framer.size_bytes >= frame_bytes and sent_bytes + frame_bytes <= budget_bytes:
             frame = framer.read(frame_bytes)
             sent_bytes += frame_bytes
-            outbox.append(frame)
+            outbox.append(frame if bed is None else bed.mix(frame))
             history.append(frame)
             if cues is not None:
                 outbox.extend(cues.due(total_samples + sent_bytes // SAMPLE_BYTES))
@@ -296,6 +273,20 @@ class Playout:
         if len(history) > _TRIM_FRAMES:
             self._trim_history(now_s)
 
+    def _bed_due_s(self, bed: Bed, now_s: float) -> float:
+        """What is due of the bed alone has moved to the outbox; tells when more of anything will be due."""
+        framer, frame_bytes = self._framer, self.frame_bytes
+        if framer.size_bytes >= frame_bytes:
+            return self.pacer.due_s
+        if now_s >= self._alone_due_s - EPSILON_S:
+            if framer.size_bytes:  # the bed would have a hole if the remainder waited any longer
+                self._send_due(now_s)
+            self._send_alone(bed, now_s)
+            if len(self._history) > _TRIM_FRAMES:
+                self._trim_history(now_s)
+        due_s = self._alone_due_s
+        return min(due_s, self._remainder_due_s()) if framer.size_bytes and not self.awaits_rest else due_s
+
     def _look_dry(self, dry_s: float, now_s: float, total_samples: int) -> None:
         """Note a gap where the listener was dry, unless what went out before, `total_samples`, ended an utterance."""
         ends = self._ends
@@ -306,19 +297,14 @@ class Playout:
 
     def _recall_cues(self, wire: int) -> None:
         """The audio behind `wire` waits again, or is dropped: so the texts that follow it do, too."""
-        for text in self._cues.recall(wire) if self._cues is not None else ():
+        for text in self._cues.recall(wire, self.ledger.wire) if self._cues is not None else ():
             if text in self.outbox:
                 self.outbox.remove(text)
 
     def _trim_history(self, now_s: float) -> None:
         """Forget what can't be asked for again; a live source has nothing to rewind."""
-        if not self._history:
-            return
         unheard_s = max(self.ahead_s(now_s), self.unheard_s(now_s))  # a blocked socket may hold what is overdue
-        keep_samples = (unheard_s + (0.0 if self._live else MAX_REWIND_S)) * self.pacer.rate_hz
-        forgotten = len(self._history) - math.ceil(keep_samples * SAMPLE_BYTES / self.frame_bytes)
-        if forgotten > 0:
-            del self._history[:forgotten]
+        self._history.trim(self.pacer.rate_hz * SAMPLE_BYTES * (unheard_s + (0.0 if self._live else MAX_REWIND_S)))
 
     def _unsend(self) -> None:
         """Put audio that the socket has not accepted back in front of the queue; texts stay in the outbox."""
@@ -329,11 +315,11 @@ class Playout:
         unsent_bytes = sum(map(len, unsent))
         self.frames_out -= len(unsent)
         self.bytes_out -= unsent_bytes
-        self.pacer.unsent(unsent_bytes // SAMPLE_BYTES)
-        for frame in reversed(unsent):
-            self._framer.put_back(frame)
-            if self._history:
-                self._history.pop()
+        alone = self._drop_alone(self.pacer.total_samples - unsent_bytes // SAMPLE_BYTES)
+        unsent = unsent[: len(unsent) - alone]
+        self.pacer.unsent(sum(map(len, unsent)) // SAMPLE_BYTES)
+        for frame in reversed(unsent):  # as the program gave it, without the bed
+            self._framer.put_back(self._history.pop() if self._history else frame)
         self.has_more = True
 
     def _back(self, samples: int, now_s: float) -> None:
