@@ -85,7 +85,8 @@ async def call(
 def test_every_example_is_short() -> None:
     lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.rglob("*.py")}
     assert set(lines) >= {"echo.py", "parrot.py", "record.py", "fastapi_mount.py", "standalone.py", "demo.py"}
-    assert set(lines) >= {"interrupt.py", "diagnose.py"}
+    assert set(lines) >= {"interrupt.py", "diagnose.py", "analyse.py"}
+    assert lines.pop("analyse.py") < 200  # a program to start from, and shown on no page
     assert {name: count for name, count in lines.items() if count >= 60} == {}
 
 
@@ -274,6 +275,11 @@ else:
     ("arguments", "told"),
     [
         (["parrot.py"], "parrot.py needs webrtcvad; in the checkout: pip install '.[examples]'"),
+        (["analyse.py"], "analyse.py needs extras cli and speech; in the checkout: pip install '.[cli,speech]'"),
+        (
+            ["uvicorn", "--app-dir", ".", "analyse:app"],
+            "analyse.py needs extras cli and speech; in the checkout: pip install '.[cli,speech]'",
+        ),
         (["demo.py"], "demo.py needs the extras cli and examples; in the checkout: pip install '.[cli,examples]'"),
         (
             ["uvicorn", "--app-dir", ".", "parrot:app"],
