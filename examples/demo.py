@@ -18,7 +18,9 @@ CONVERSATION = BUILD / "conversation.jsonl"
 SAID = ("go forward ten meters", "he was not an ill disposed young man")
 
 try:
-    from speech_models import Recogniser, Voice  # noqa: F401 (the assistant needs them)
+    import faster_whisper  # noqa: F401 (the assistant needs it)
+    import hibari  # noqa: F401 (as well)
+    import webrtcvad  # noqa: F401 (as well)
 
     from vonage_audio_connector_server.cli.commands import app
 except ImportError:

@@ -114,7 +114,7 @@ def test_a_program_with_a_call_closes_it_in_order(program: tuple[subprocess.Pope
 def test_the_demo(tmp_path: Path) -> None:
     with started(str(EXAMPLES / "demo.py"), port=0, folder=tmp_path) as demo:
         assert demo.stdout is not None
-        assert demo.stdout.readline().startswith("A parrot is served on this machine")
+        assert demo.stdout.readline().startswith("An assistant is served on this machine")
 
         _, errors = press_ctrl_c(demo)
 

@@ -85,8 +85,9 @@ async def call(
 def test_every_example_is_short() -> None:
     lines = {path.name: len(path.read_text().splitlines()) for path in EXAMPLES.rglob("*.py")}
     assert set(lines) >= {"echo.py", "parrot.py", "record.py", "fastapi_mount.py", "standalone.py", "demo.py"}
-    assert set(lines) >= {"interrupt.py", "diagnose.py", "analyse.py"}
-    assert lines.pop("analyse.py") < 200  # a program to start from, and shown on no page
+    assert set(lines) >= {"interrupt.py", "diagnose.py"}
+    for name in ("analyse.py", "assistant.py", "transcribe.py", "minutes.py", "speech_models.py", "demo.py"):
+        assert lines.pop(name) < 280  # programs to start from, and shown on no page
     assert {name: count for name, count in lines.items() if count >= 60} == {}
 
 
@@ -136,7 +137,10 @@ async def test_parrot_answers_a_session_that_is_muted(is_told: bool) -> None:
                 if isinstance(message, bytes):
                     answer += message
                     came_s.append(time.monotonic())
-    assert 0.4 < came_s[0] - muted_s < 1.5
+    if is_told:  # who mutes has ended
+        assert came_s[0] - muted_s < 0.5
+    else:
+        assert 0.4 < came_s[0] - muted_s < 1.5
     assert answer in SPEECH
 
 
@@ -274,16 +278,16 @@ else:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["parrot.py"], "parrot.py needs webrtcvad; in the checkout: pip install '.[examples]'"),
+        (["parrot.py"], "parrot.py needs webrtcvad; in the checkout: pip install '.[speech]'"),
         (["analyse.py"], "analyse.py needs extras cli and speech; in the checkout: pip install '.[cli,speech]'"),
         (
             ["uvicorn", "--app-dir", ".", "analyse:app"],
             "analyse.py needs extras cli and speech; in the checkout: pip install '.[cli,speech]'",
         ),
-        (["demo.py"], "demo.py needs the extras cli and examples; in the checkout: pip install '.[cli,examples]'"),
+        (["demo.py"], "demo.py needs the extra demo; in the checkout: pip install '.[demo]'"),
         (
             ["uvicorn", "--app-dir", ".", "parrot:app"],
-            "parrot.py needs webrtcvad; in the checkout: pip install '.[examples]'",
+            "parrot.py needs webrtcvad; in the checkout: pip install '.[speech]'",
         ),
         (
             ["uvicorn", "--app-dir", ".", "fastapi_mount:app"],
