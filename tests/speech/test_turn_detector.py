@@ -139,6 +139,27 @@ def test_one_that_is_too_long_is_cut_and_nothing_is_lost_or_doubled() -> None:
     assert spans(stream.turns) == [(0.0, 2.0), (2.0, 4.0), (4.0, 5.0)]
     assert [turn.is_cut for turn in stream.ended()] == [True, True, False]
     assert b"".join(turn.pcm for turn in stream.ended()) == VOICE * 250 + NONE * 10
+    assert [type(turn) for turn in stream.turns] == [SpeechStarted, SpeechEnded] * 3
+
+
+def test_one_that_is_too_long_in_a_pause_ends_there() -> None:
+    stream = Stream(max_turn_s=2.0).come(VOICE, 1.9).come(NONE, 0.3).come(VOICE, 1.0).pass_by(1)
+    assert spans(stream.turns) == [(0.0, 1.9), (2.2, 3.2)]
+    assert [type(turn) for turn in stream.turns] == [SpeechStarted, SpeechEnded] * 2
+    stream = Stream(max_turn_s=2.0).come(VOICE, 2.0).pass_by(1)
+    assert [type(turn) for turn in stream.turns] == [SpeechStarted, SpeechEnded] * 2
+
+
+@pytest.mark.parametrize("seconds", [0.3, 1.0, 3.0])
+def test_frames_that_were_held_up_follow_each_other(seconds: float) -> None:
+    stream = Stream().come(NONE, 0.5).come(VOICE, 1.0)
+    stream.now_s += seconds
+    for _ in range(round(seconds / 0.02)):
+        stream.turns += stream.detector.audio(VOICE, 8_000, stream.now_s)
+    stream.come(NONE, 1.0).pass_by(1)
+    ended = stream.ended()
+    assert len(ended) == 1
+    assert ended[0].pcm.count(VOICE[:2]) == 160 * (50 + round(seconds / 0.02))
 
 
 def test_what_was_said_until_now_is_told_as_it_grows() -> None:

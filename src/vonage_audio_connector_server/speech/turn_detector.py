@@ -160,7 +160,7 @@ class TurnDetector:
         self._window_s = window_s
         self._start_frames = round(rules.min_speech_s / FRAME_S)
         self._recent: deque[_Frame] = deque(maxlen=round((window_s + rules.pre_roll_s) / FRAME_S))
-        self._turn: list[_Frame] = []  # of the turn that goes on
+        self._turn: list[_Frame] | None = None  # of the turn that goes on
         self._start_s = self._told_s = self._voiced_s = self._next_s = (
             0.0  # `_voiced_s`: where the last voiced frame ended
         )
@@ -171,12 +171,12 @@ class TurnDetector:
     @property
     def is_speaking(self) -> bool:
         """Whether a turn goes on."""
-        return bool(self._turn)
+        return self._turn is not None
 
     @property
     def due_s(self) -> float | None:
         """When to call `tick`, if nothing comes until then; None while nobody speaks."""
-        if not self._turn:
+        if self._turn is None:
             return None
         wait_s = self._rules.patience_s if self._was_paused else self._rules.hang_over_s
         return self._voiced_s + wait_s + LATE_S
@@ -190,8 +190,8 @@ class TurnDetector:
         whole = pcm if len(pcm) == size_bytes else pcm[:size_bytes].ljust(size_bytes, b"\0")
         is_voiced = self._voice.is_speech(whole, rate_hz) and is_loud(whole, self._rules.min_level_dbfs)
         frame = _Frame(pcm, start_s, is_voiced)
-        if self._turn:
-            return self._go_on(frame, at_s)
+        if self._turn is not None:
+            return self._go_on(self._turn, frame, at_s)
         self._recent.append(frame)
         return self._begin(at_s) if is_voiced else []
 
@@ -202,10 +202,10 @@ class TurnDetector:
 
     def end(self, at_s: float) -> list[Turn]:
         """The turn is over, if one goes on: the stream is muted, the call has ended, or a model says so."""
-        if not self._turn:
+        if self._turn is None:
             return []
         ended = self._ended(at_s)
-        self._turn, self._is_paused, self._was_paused = [], False, False
+        self._turn, self._is_paused, self._was_paused = None, False, False
         self._recent.clear()
         return [ended]
 
@@ -233,7 +233,7 @@ class TurnDetector:
             start_s = self._next_s  # frames that come at once were held up together, and follow each other
         elif start_s < self._next_s:
             self._voiced_s = min(self._voiced_s, start_s)  # such a burst had run ahead of the clock
-        elif not self._turn:
+        elif self._turn is None:
             self._recent.clear()  # what was before a hole is no pre-roll
         self._next_s = start_s + FRAME_S
         return start_s
@@ -251,8 +251,8 @@ class TurnDetector:
         self._recent.clear()
         return [SpeechStarted(self._start_s, at_s)]
 
-    def _go_on(self, frame: _Frame, at_s: float) -> list[Turn]:
-        self._turn.append(frame)
+    def _go_on(self, turn: list[_Frame], frame: _Frame, at_s: float) -> list[Turn]:
+        turn.append(frame)
         if frame.is_voiced:
             self._voiced_s = self._next_s
             self._is_paused = self._was_paused = False
@@ -261,11 +261,11 @@ class TurnDetector:
         if silent_s >= wait_s:
             return self._pause(at_s)
         if self._next_s - self._start_s >= self._rules.max_turn_s:
-            return self._cut(at_s)
+            return self._cut(at_s) if frame.is_voiced else self.end(at_s)
         progress_s = self._rules.progress_s
         if progress_s is not None and frame.is_voiced and self._next_s - self._told_s >= progress_s:
             self._told_s = self._next_s
-            pcm = b"".join(one.pcm for one in self._turn)
+            pcm = b"".join(one.pcm for one in turn)
             return [SpeechProgress(pcm[: len(pcm) - len(pcm) % SAMPLE_BYTES], self._rate_hz, self._start_s, at_s)]
         return []
 
@@ -278,14 +278,16 @@ class TurnDetector:
         return [SpeechPaused(ended.pcm, ended.sample_rate_hz, ended.start_s, ended.end_s, at_s)]
 
     def _cut(self, at_s: float) -> list[Turn]:
+        """In the middle of speech: the next turn goes on where this one ends."""
         ended = self._ended(at_s, is_cut=True)
-        self._turn = [frame for frame in self._turn if frame.start_s >= self._voiced_s - FRAME_S / 2]
-        self._start_s = self._told_s = self._voiced_s
-        return [ended]
+        self._turn, self._start_s, self._told_s = [], self._voiced_s, self._voiced_s
+        return [ended, SpeechStarted(self._start_s, at_s)]
 
     def _ended(self, at_s: float, *, is_cut: bool = False) -> SpeechEnded:
-        last_s = self._voiced_s + (0.0 if is_cut else self._rules.post_roll_s) - FRAME_S / 2
-        pcm = b"".join(frame.pcm for frame in self._turn if frame.start_s < last_s)
+        frames = self._turn or []
+        last = max((number for number, frame in enumerate(frames, 1) if frame.is_voiced), default=0)
+        keep = last + (0 if is_cut else round(self._rules.post_roll_s / FRAME_S))
+        pcm = b"".join(frame.pcm for frame in frames[:keep])
         return SpeechEnded(
             pcm[: len(pcm) - len(pcm) % SAMPLE_BYTES], self._rate_hz, self._start_s, self._voiced_s, at_s, is_cut
         )
