@@ -90,6 +90,8 @@ async def main() -> None:
     more: Any = {"app": in_fastapi()} if SERVE == "fastapi" else {"on_connect": on_connect}
     if OPTIONS.get("audio") == "json":
         more["audio_transport"] = "json"
+    if "rate" in OPTIONS:
+        more["sample_rate_hz"] = int(OPTIONS["rate"])
     if OPTIONS.get("recorder") == "on":
         shutil.rmtree(RECORDINGS, ignore_errors=True)  # the runner kills its servers, and so the last one's are there
         more["recorder"] = FlightRecorder(RECORDINGS)

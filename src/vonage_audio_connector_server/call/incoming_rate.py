@@ -54,7 +54,11 @@ class IncomingRate:
         self._came_s = now_s
         if len(pcm) % SAMPLE_BYTES:
             pcm = pcm[:-1]  # the session has counted it as odd
-        self._hand_on(self._ready + resampler.process(pcm), now_s - resampler.held_s)
+        made = resampler.process(pcm)
+        if len(made) == self._frame_bytes and not self._ready:  # as nearly always
+            self._deliver(made, now_s - resampler.held_s)
+        else:
+            self._hand_on(self._ready + made, now_s - resampler.held_s)
 
     def _flush(self, now_s: float) -> None:
         """Hand on what is held back, filled up with silence."""

@@ -13,9 +13,9 @@ from ..waits import CHANGED
 from .call import Call
 
 CUSHION_SAMPLES = 1_600
-"""A stream begins when so much of it is there, at the lower of its two rates: 0.1 s at 16 kHz. A resampler brings its
-samples in blocks of 490, and where the program works at its own rate there is one on the way in, too. Without a cushion
-a live source would have holes; a synthesis, which is quicker than real time, fills it at once."""
+"""Where the resampler works in blocks, of 490 samples, a stream begins when so much of it is there, at the lower of its
+two rates: 0.1 s at 16 kHz. Without it a live source would have holes; a synthesis, which is quicker than real time,
+fills it at once."""
 
 MISSED_S = 0.03
 """So long before the listener runs dry the end of a stream goes out: a frame is cut, and on its way."""
@@ -47,6 +47,10 @@ class OutgoingRate:
         else:
             assert wire_hz is not None
             pcm = self._resampled(pcm, rate_hz, wire_hz, now_s, end)
+            mark = None if end or frame_bytes is not None else call.out.push_live(pcm, now_s)
+            if mark is not None:  # a live source, whose frames are frames at the other rate, too
+                call.output.pump_soon()
+                return mark
         return call.output.queue_audio(pcm, now_s, frame_bytes, frame_ms, end, False)
 
     def end(self) -> None:
@@ -73,7 +77,7 @@ class OutgoingRate:
             self._epoch, self._resampler = epoch, Resampler(rate_hz, wire_hz)
             resampler = self._resampler
         if not resampler.samples_in:
-            self._cushion_s = CUSHION_SAMPLES / min(rate_hz, wire_hz)
+            self._cushion_s = CUSHION_SAMPLES / min(rate_hz, wire_hz) if resampler.is_blocky else 0.0
             self._begins_with = b"" if out.end_s - now_s < self._cushion_s else None
         pcm = resampler.process(pcm)
         if end:
