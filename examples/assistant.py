@@ -70,7 +70,9 @@ class LanguageModel:
             from openai import AsyncOpenAI
         except ImportError:
             raise missing("openai") from None
-        self._client = AsyncOpenAI(base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), timeout=20)
+        self._client = AsyncOpenAI(
+            base_url=url, api_key=os.environ.get("OPENAI_API_KEY", "none"), timeout=10, max_retries=1
+        )
         self._model = model
 
     async def close(self) -> None:

@@ -10,7 +10,14 @@ import anyio
 import pytest
 from test_playback import talking
 
-from vonage_audio_connector_server import AudioConnector, AudioConnectorClosedError, AudioConnectorConfigError, Client
+from vonage_audio_connector_server import (
+    AudioConnector,
+    AudioConnectorClosedError,
+    AudioConnectorConfigError,
+    AudioConnectorServerConfig,
+    Client,
+    Video,
+)
 from vonage_audio_connector_server.speech import SpeechEnded, SpeechStarted, Turn, VoiceActivityName
 from vonage_audio_connector_server.testing import TestCall, assert_same_speech, on_virtual_clock, recording, session
 
@@ -213,6 +220,31 @@ async def test_speech_interrupts_what_is_said_and_coughs_do_not() -> None:
         client.send_audio_buffer(recording("librivox-1", 16_000))
         await call.say(recording("librivox-2", 16_000))
         assert len(interrupted) == 2
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # of our server
+async def test_over_a_real_socket_the_callback_runs_too() -> None:
+    told: list[str] = []
+
+    async def on_interrupt() -> None:
+        await anyio.sleep(0.01)
+        told.append("interrupted")
+
+    async def on_connect(client: Client) -> None:
+        client.interrupt_on_speech(on_interrupt=on_interrupt)
+        client.send_audio_buffer(recording("librivox-1", 16_000))
+        await client.wait_closed()
+
+    config = AudioConnectorServerConfig(host="127.0.0.1", port=0, on_connect=on_connect)
+    async with await Video().start_audio_connector_server(config) as handle:
+        async with session(f"ws://127.0.0.1:{handle.port}/") as call:
+            await anyio.sleep(0.5)
+            interruption = call.interrupt()
+            await interruption
+            await anyio.sleep(0.5)
+            call.assert_silent_within(ms=300, of=interruption)
+    assert told == ["interrupted"]
 
 
 @on_virtual_clock

@@ -71,7 +71,10 @@ async def test_float_models(rate_hz: Any, capsys: pytest.CaptureFixture[str]) ->
     assert re.fullmatch(r"heard 2\.[0-9] s of speech\n", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize(("rate_hz", "program_hz", "most_s"), [(16_000, 24_000, 0.145), (8_000, 24_000, 0.305)])
+@pytest.mark.parametrize(
+    ("rate_hz", "program_hz", "most_s"),
+    [(16_000, 24_000, 0.005), (8_000, 24_000, 0.009), (16_000, 22_050, 0.165), (8_000, 22_050, 0.325)],
+)
 @on_virtual_clock
 async def test_what_a_rate_of_its_own_costs_a_live_echo(rate_hz: Any, program_hz: int, most_s: float) -> None:
     from vonage_audio_connector_server import AudioConnector
@@ -88,7 +91,7 @@ async def test_what_a_rate_of_its_own_costs_a_live_echo(rate_hz: Any, program_hz
             loud = np.flatnonzero(np.abs(to_float32(call.heard)) > 0.01)
             assert saying.start_s is not None
             began_s.append(loud[0] / rate_hz - saying.start_s)
-    assert 0.05 < began_s[1] - began_s[0] <= most_s
+    assert 0 < began_s[1] - began_s[0] <= most_s
 
 
 @on_virtual_clock

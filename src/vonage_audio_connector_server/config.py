@@ -44,8 +44,9 @@ class AudioConnectorConfig:
         on_session_end: called with it when the last one has ended.
         rate_hz: the sample rate to assume where a connection tells none: 8000, 16000 or 24000.
         sample_rate_hz: the sample rate at which the program works: 8000 to 48000, a multiple of 50. Its messages are
-            frames of 20 ms at that rate, and so is what it sends; the wire keeps its own. What comes is up to 40 ms
-            late by it, 75 ms from 8 kHz. It takes the extra `audio`. None: the program works at the connection's rate.
+            frames of 20 ms at that rate, and so is what it sends; the wire keeps its own. What comes is 2 to
+            6 ms late by it; at a rate that is none of 8000, 16000, 24000, 32000 and 48000, up to 40 ms, 75 ms from
+            8 kHz. It takes the extra `audio`. None: the program works at the connection's rate.
         lead_s: how far ahead of real time audio is sent, 0.04 to 15 seconds; 0.2 by default. More survives a longer
             stall of the event loop; less leaves less to be heard after an interruption.
         max_message_bytes: a longer inbound message closes its connection with 1009; 65,536 by default.

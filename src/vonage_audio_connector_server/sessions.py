@@ -42,7 +42,7 @@ class VideoSession:
 
     def __post_init__(self) -> None:
         self._clock = call_clock()
-        self._began_s = self._clock()
+        self._began_s = self._clock()  # until the first one joins
         self._is_over = False
         self._over: anyio.Event | None = None  # of who waits for the end
         self._listeners: list[SessionSpeech] = []
@@ -125,6 +125,8 @@ class VideoSession:
     # For the registry
 
     def _join(self, client: Client) -> Participant:
+        if not self.participants:
+            self._began_s = client._call.started_s
         participant = Participant(client, client._call.started_s - self._began_s)
         self.participants.append(participant)
         for listener in self._listeners:

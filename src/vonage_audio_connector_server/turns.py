@@ -6,6 +6,7 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
@@ -185,12 +186,14 @@ class SpeechInterruption:
         if not (call.session.queued_s or out.speech_left_s(call.clock()) or call.output.is_saying()):
             return  # nobody is interrupted
         self.count += 1
-        try:
-            self._speaker.flush_buffer()
-            if self._on_interrupt is not None:
-                call.start_soon(self._on_interrupt, ())
-        except AudioConnectorClosedError:
-            pass
+        self._speaker.flush_buffer()
+        if self._on_interrupt is not None:
+            call.threads.run_soon(self._tell)  # here no task runs: the frame has come from the socket
+
+    def _tell(self) -> None:
+        assert self._on_interrupt is not None
+        with suppress(AudioConnectorClosedError):
+            self._call.start_soon(self._on_interrupt, ())
 
     def _ended(self, error: Exception | None) -> None:
         if error is not None:

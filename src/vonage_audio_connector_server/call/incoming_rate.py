@@ -51,10 +51,12 @@ class IncomingRate:
             if resampler is not None:
                 self._flush(self._came_s)
             self._resampler = resampler = Resampler(wire_hz, self._rate_hz)
-        self._came_s = now_s
+        is_first, self._came_s = not resampler.samples_in, now_s
         if len(pcm) % SAMPLE_BYTES:
             pcm = pcm[:-1]  # the session has counted it as odd
         made = resampler.process(pcm)
+        if is_first and not resampler.is_blocky:
+            made = made.rjust(self._frame_bytes, b"\0")  # else each frame would wait for the next one
         if len(made) == self._frame_bytes and not self._ready:  # as nearly always
             self._deliver(made, now_s - resampler.held_s)
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..audio.resampler import Resampler
 from ..core.ledger import Mark
 from ..core.playout import REMAINDER_WAIT_S
-from ..formats import FRAME_MS
+from ..formats import FRAME_MS, SAMPLE_BYTES
 from ..waits import CHANGED
 from .call import Call
 
@@ -53,13 +53,13 @@ class OutgoingRate:
                 return mark
         return call.output.queue_audio(pcm, now_s, frame_bytes, frame_ms, end, False)
 
-    def end(self) -> None:
-        """Queue what is held back; another stream begins."""
+    def end(self, *, pads: bool = False) -> None:
+        """Queue what is held back; another stream begins. `pads`: nothing follows."""
         if self.holds:
             assert self._resampler is not None
             rest = self._begun(self._resampler.flush(), is_all=True)
             self._call.out.awaits_rest = False
-            self._call.output.queue_audio(rest, self._call.clock(), None, FRAME_MS, False, False)
+            self._call.output.queue_audio(rest, self._call.clock(), None, FRAME_MS, pads, False)
 
     @property
     def holds(self) -> bool:
@@ -76,10 +76,14 @@ class OutgoingRate:
             self.end()
             self._epoch, self._resampler = epoch, Resampler(rate_hz, wire_hz)
             resampler = self._resampler
-        if not resampler.samples_in:
+        is_first = not resampler.samples_in
+        if is_first:
             self._cushion_s = CUSHION_SAMPLES / min(rate_hz, wire_hz) if resampler.is_blocky else 0.0
             self._begins_with = b"" if out.end_s - now_s < self._cushion_s else None
+        is_frame = len(pcm) * 1000 == FRAME_MS * rate_hz * SAMPLE_BYTES
         pcm = resampler.process(pcm)
+        if is_first and is_frame and not resampler.is_blocky and not end and out.end_s < now_s:
+            pcm = pcm.rjust(out.frame_bytes, b"\0")  # of a live source each frame would wait for the next one
         if end:
             pcm += resampler.flush()
         pcm = self._begun(pcm, is_all=end)
@@ -114,4 +118,4 @@ class OutgoingRate:
 
     def _missed(self) -> None:
         self._is_asking = False
-        self.end()
+        self.end(pads=True)
