@@ -178,15 +178,17 @@ async def test_audio_at_another_rate_is_one_stream(tone: Tone, chunk_samples: in
 
 
 @on_virtual_clock
-async def test_a_live_stream_at_another_rate_is_heard_whole_and_without_a_gap(tone: Tone) -> None:
+async def test_a_live_stream_at_another_rate_is_heard_without_a_gap_but_for_its_last_milliseconds(tone: Tone) -> None:
     pcm = tone(2.0, 24_000)
     async with talking() as (client, call):
         for at in range(0, len(pcm), 960):
             client.send_audio_buffer(pcm[at : at + 960], sample_rate_hz=24_000)
             await anyio.sleep(0.02)
         await anyio.sleep(0.5)
-        call.assert_no_gap(over_ms=20)  # the last two milliseconds come with a frame of their own
-        assert heard_sound(call).replace(b"\0\0", b"") == resample(pcm, 24_000, 16_000).replace(b"\0\0", b"")
+        call.assert_no_gap(over_ms=0)
+        heard, wanted = heard_sound(call).strip(b"\0"), resample(pcm, 24_000, 16_000).strip(b"\0")
+        assert wanted.startswith(heard)
+        assert len(wanted) - len(heard) <= 2 * 4 * 16
 
 
 @on_virtual_clock

@@ -169,9 +169,20 @@ class Player:
         call, output = self._call, self._output
         try:
             if sample_rate_hz is not None or not self._is_plain:
-                return self._send(
-                    as_pcm(audio_data), sample_rate_hz, bytes_per_sample, frames_ms, pad_last_frame, flush_buffer
-                )
+                pcm = as_pcm(audio_data)
+                if (
+                    self._own_queue is not None
+                    and call.ended_s is None
+                    and call.closing is None
+                    and bytes_per_sample is None
+                    and frames_ms is FRAME_MS
+                    and not (pad_last_frame or flush_buffer)
+                    and get_ident() == self._thread_id
+                ):
+                    mark = self._own_queue.push_live(pcm, sample_rate_hz or self._rate_hz, call.clock())
+                    if mark is not None:
+                        return _playback(call, mark)
+                return self._send(pcm, sample_rate_hz, bytes_per_sample, frames_ms, pad_last_frame, flush_buffer)
             # A whole frame that doesn't begin like a file, as all live audio does; `as_pcm` looks closer.
             out = self._out
             if (
@@ -204,7 +215,7 @@ class Player:
                 failed._mark = None
                 return failed
             raise
-        playback: Playback = _new(Playback)
+        playback: Playback = _new(Playback)  # `_playback` without a call of it
         playback._call, playback._mark, playback._answer, playback._finish = call, mark, None, None
         return playback
 
@@ -249,6 +260,12 @@ class Player:
         named_format(call.session.audio_format, frame_bytes, frame_ms)
         playback._answer = call.threads.post(start)
         return playback
+
+
+def _playback(call: Call, mark: Mark) -> Playback:
+    playback: Playback = _new(Playback)
+    playback._call, playback._mark, playback._answer, playback._finish = call, mark, None, None
+    return playback
 
 
 def check_resampling(rate_hz: int) -> None:

@@ -21,6 +21,10 @@ MISSED_S = 0.03
 """So long before the listener runs dry the end of a stream goes out: a frame is cut, and on its way."""
 
 
+LIVE_S = 0.06
+"""A live source that brings nothing for so long has ended."""
+
+
 class OutgoingRate:
     """What one program sends at other sample rates than that of its connection.
 
@@ -52,6 +56,27 @@ class OutgoingRate:
                 call.output.pump_soon()
                 return mark
         return call.output.queue_audio(pcm, now_s, frame_bytes, frame_ms, end, False)
+
+    def push_live(self, pcm: bytes, rate_hz: int | None, now_s: float) -> Mark | None:
+        """Queue a frame of a live stream that has begun, in few steps; None where that can't be: nothing was done."""
+        resampler, out = self._resampler, self._call.out
+        if (
+            resampler is None
+            or resampler.from_hz != rate_hz
+            or resampler.to_hz != out.pacer.rate_hz
+            or not resampler.samples_in
+            or self._begins_with is not None
+            or self._epoch is not out.ledger.epoch
+            or not self._is_asking
+        ):
+            return None
+        self._sent_s = now_s
+        made = resampler.process(pcm)
+        mark = out.push_live(made, now_s)
+        if mark is None:
+            return self._call.output.queue_audio(made, now_s, None, FRAME_MS, False, False)
+        self._call.output.pump_soon()
+        return mark
 
     def end(self, *, pads: bool = False) -> None:
         """Queue what is held back; another stream begins. `pads`: nothing follows."""
@@ -111,11 +136,20 @@ class OutgoingRate:
             return None
         if self._call.out.paused:
             return CHANGED
-        missed_s = max(self._call.out.end_s - MISSED_S, self._sent_s + MISSED_S)
         if self._begins_with is not None:
             missed_s = self._sent_s + REMAINDER_WAIT_S
+        else:
+            missed_s = self._call.out.end_s - MISSED_S
+            if missed_s <= now_s:  # a live source: ask now and then, and not behind each frame
+                missed_s = now_s if now_s - self._sent_s >= LIVE_S else now_s + LIVE_S
         return None if now_s >= missed_s else missed_s
 
     def _missed(self) -> None:
         self._is_asking = False
-        self.end(pads=True)
+        resampler = self._resampler
+        if resampler is None or resampler.is_blocky or self._call.out.end_s > self._call.clock() - MISSED_S:
+            self.end(pads=True)
+        else:  # what is left is 2 to 4 ms, and they would be heard as a click behind a silence
+            resampler.reset()
+            self._call.out.awaits_rest = False
+            self._call.output.queue_audio(b"", self._call.clock(), None, FRAME_MS, True, False)

@@ -6,6 +6,7 @@ that wait, and of each it is known how much was heard. Plain code in the thread 
 
 from __future__ import annotations
 
+from ..core.ledger import Mark
 from ..errors import AudioConnectorFullError, AudioConnectorInterruptedError
 from ..runtime import TICK_S
 from ..waits import CHANGED, Question
@@ -71,6 +72,10 @@ class SpeechQueue:
         if speech is not last:
             self._join(speech)
         return self.room_for(speech)
+
+    def push_live(self, pcm: bytes, rate_hz: int | None, now_s: float) -> Mark | None:
+        """Send a frame of a live stream, in few steps; None where that can't be, and nothing was done."""
+        return None if self._is_busy else self._rate.push_live(pcm, rate_hz, now_s)
 
     # What is said in its turn
 
