@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -71,6 +72,24 @@ async def test_what_is_sent_behind_it_is_heard_behind_it(tmp_path: Path) -> None
             PlaybackResult(1.2500625, 1.2500625, False, "clock")
         ] * 2
         call.assert_no_gap(over_ms=0)
+
+
+@pytest.mark.parametrize("ending", ["mp3", "wav", "flac"])
+@on_virtual_clock
+async def test_what_is_in_memory_is_played_as_a_file_is(tmp_path: Path, ending: str) -> None:
+    write_wav(tmp_path / "plain.wav", recording("librivox-2", 16_000), 16_000)
+    async with talking() as (client, call):
+        for path in (speech_file(tmp_path, ending), tmp_path / "plain.wav"):
+            data = path.read_bytes()
+            with pytest.raises(AudioConnectorAudioError, match=r"client\.play\(io\.BytesIO\(audio\)\)|half a sample"):
+                client.send_audio_buffer(data if ending != "mp3" else (tmp_path / "plain.wav").read_bytes())
+            file = io.BytesIO(data)
+            result = await (await client.play(file)).wait()
+            assert result.heard_s == pytest.approx(2.99, abs=0.06)
+            assert not file.closed
+            assert_same_speech(call.heard[-2 * 48_000 :], recording("librivox-2", 16_000)[-2 * 40_000 :])
+        with pytest.raises(AudioConnectorAudioError, match="the sound is no audio"):
+            client.play(io.BytesIO(b"no sound" * 100))
 
 
 @on_virtual_clock

@@ -5,11 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future
-from os import PathLike
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from .audio.sound_files import SoundFile
+from .audio.sound_files import SoundFile, Source
 from .call.call import Call
 from .call.questions import format_known
 from .core.ledger import Mark
@@ -38,7 +37,7 @@ class FilePlayback(Playback):
 
     Args:
         call: into which it is played.
-        path: the file.
+        source: the file.
         priority: of its turn.
         queue: makes the queue of the call.
     """
@@ -47,14 +46,14 @@ class FilePlayback(Playback):
 
     _grows = True
 
-    def __init__(self, call: Call, path: str | PathLike[str], priority: int, queue: Callable[[], SpeechQueue]) -> None:
+    def __init__(self, call: Call, source: Source, priority: int, queue: Callable[[], SpeechQueue]) -> None:
         super().__init__(call, None, None)
         self._mark = None
         self._get_queue = queue
         self._speech: Speech | None = None
         self._error: AudioConnectorAudioError | None = None
         self._is_read = False
-        file = SoundFile(path)
+        file = SoundFile(source)
 
         def start() -> tuple[Question, Callable[[], Playback]]:
             call.check_open()

@@ -111,7 +111,7 @@ class VideoSession:
         return [one.client.send_audio_buffer(audio_data, **options) for one in self._open()]
 
     def play(self, path: Any, **options: Any) -> list[Any]:
-        """Play a file to all who are there: `Client.play` of each; see `send_audio_buffer`."""
+        """Play a file, by its path, to all who are there: `Client.play` of each; see `send_audio_buffer`."""
         return [one.client.play(path, **options) for one in self._open()]
 
     def send_json_packet(self, data: Any) -> list[Any]:

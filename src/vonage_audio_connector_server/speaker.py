@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from os import PathLike
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from .call.actions import Action, act
 from .call.questions import has_room, heard, written
@@ -58,7 +58,7 @@ class Speaker(Player):
 
         return act(call, start)
 
-    def play(self, path: str | PathLike[str], *, priority: int = 0) -> Playback:
+    def play(self, source: str | PathLike[str] | BinaryIO, *, priority: int = 0) -> Playback:
         """Play a sound file in its turn: WAV, FLAC, MP3, OGG and whatever else libsndfile reads, of any rate.
 
         It acts when it is called: what is sent later is heard behind it, and a flush ends it. Awaited, it waits until
@@ -66,7 +66,7 @@ class Speaker(Player):
         are averaged.
 
         Args:
-            path: the file.
+            source: the path of the file, or one that is open for reading bytes, such as `io.BytesIO(data)`.
             priority: see `utterance`.
 
         Raises:
@@ -78,7 +78,7 @@ class Speaker(Player):
         """
         from .file_playback import FilePlayback  # only then: it takes the extra `audio`
 
-        return FilePlayback(self._call, path, priority, lambda: self._queue)
+        return FilePlayback(self._call, source, priority, lambda: self._queue)
 
     def utterance(
         self,

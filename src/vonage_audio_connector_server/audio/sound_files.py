@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import wave
 from collections.abc import Iterator
-from os import PathLike, fspath
+from os import SEEK_END, PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ..errors import AudioConnectorAudioError
 from ..formats import RESAMPLE_HZ, SAMPLE_BYTES, check_rate
@@ -19,6 +19,9 @@ from .resampler import Resampler, missing, resampled
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+Source = str | PathLike[str] | BinaryIO
+"""Where a recording is: the path of a file, or a file that is open for reading bytes, such as `io.BytesIO(data)`."""
 
 RATES_HZ = (8_000, 16_000, 24_000)
 """The sample rates that the Audio Connector documents."""
@@ -73,7 +76,7 @@ class SoundFile:
     """A recording that is open, to be read in blocks.
 
     Args:
-        path: the file; see `read_audio`.
+        source: the file, see `read_audio`; or one that is open, which is not closed here.
         max_duration_s: a longer one is an error. None: however long.
 
     Attributes:
@@ -85,18 +88,19 @@ class SoundFile:
         OSError: it can't be read.
     """
 
-    def __init__(self, path: str | PathLike[str], *, max_duration_s: float | None = None) -> None:
-        self.name = fspath(path)
+    def __init__(self, source: Source, *, max_duration_s: float | None = None) -> None:
+        file = fspath(source) if isinstance(source, (str, PathLike)) else source
+        self.name = file if isinstance(file, str) else "the sound"
         self._max_duration_s = max_duration_s
-        self._plain = _open_plain_wav(self.name)
+        self._plain = _open_plain_wav(file)
         self._file: Any = None
         try:
             if self._plain is not None:
                 self.rate_hz = self._plain.getframerate()
                 # The header of a file that was written into a pipe says 2 GB, whatever follows.
-                self._check(min(self._plain.getnframes(), Path(self.name).stat().st_size // SAMPLE_BYTES))
+                self._check(min(self._plain.getnframes(), _size_bytes(file) // SAMPLE_BYTES))
             else:
-                self._file = _open_any(self.name)
+                self._file = _open_any(file, self.name)
                 self.rate_hz = self._file.samplerate
                 self._check(0)
         except BaseException:
@@ -167,21 +171,32 @@ class SoundFile:
             )
 
 
-def _open_plain_wav(name: str) -> wave.Wave_read | None:
+def _size_bytes(file: str | BinaryIO) -> int:
+    if isinstance(file, str):
+        return Path(file).stat().st_size
+    at = file.tell()
+    size_bytes = file.seek(0, SEEK_END)
+    file.seek(at)
+    return size_bytes
+
+
+def _open_plain_wav(source: str | BinaryIO) -> wave.Wave_read | None:
     """A WAV file of 16-bit mono PCM; None for any other file."""
     file = None
     try:
-        file = wave.open(name, "rb")  # noqa: SIM115 (whoever gets it closes it)
+        file = wave.open(source, "rb")  # noqa: SIM115 (whoever gets it closes it)
         if (file.getnchannels(), file.getsampwidth()) == (1, SAMPLE_BYTES):
             return file
     except (wave.Error, EOFError):
         pass
     if file is not None:
         file.close()
+    if not isinstance(source, str):
+        source.seek(0)
     return None
 
 
-def _open_any(name: str) -> Any:
+def _open_any(source: str | BinaryIO, name: str) -> Any:
     try:
         import numpy  # noqa: F401 (what `blocks` needs: better told now)
         import soundfile
@@ -190,7 +205,7 @@ def _open_any(name: str) -> Any:
     if Path(name).suffix.lower() == ".raw":
         raise AudioConnectorAudioError(f"{name} has no header that tells its rate: make it a WAV file")
     try:
-        return soundfile.SoundFile(name)
+        return soundfile.SoundFile(source)
     except soundfile.SoundFileError as exc:
         raise _unreadable(name, exc) from exc
 
