@@ -46,6 +46,7 @@ class Polyphase:
         self._from_hz, self._to_hz = from_hz, to_hz
         self._ndarray, self._matmul, self._rint = np.ndarray, np.matmul, np.rint
         self._minimum, self._maximum = np.minimum, np.maximum
+        self._int16, self._float64 = np.dtype("<i2"), np.dtype("f8")
         self._begin()
 
     def process(self, pcm: bytes) -> bytes:
@@ -73,14 +74,14 @@ class Polyphase:
             self._waiting = sound
             return b""
         # Rows overlap, without a copy of the sound.
-        blocks: Any = self._ndarray((rows, width), "<i2", sound, 0, (block * SAMPLE_BYTES, SAMPLE_BYTES))
-        made = self._matmul(blocks.astype("f8"), self._matrix)
+        blocks: Any = self._ndarray((rows, width), self._int16, sound, 0, (block * SAMPLE_BYTES, SAMPLE_BYTES))
+        made = self._matmul(blocks.astype(self._float64), self._matrix)
         self._rint(made, out=made)
         self._minimum(made, 32_767.0, out=made)
         self._maximum(made, -32_768.0, out=made)
         self._made += made.size
         self._waiting = sound[rows * block * SAMPLE_BYTES :]
-        return made.astype("<i2").tobytes()  # type: ignore[no-any-return]
+        return made.astype(self._int16).tobytes()  # type: ignore[no-any-return]
 
 
 @lru_cache
