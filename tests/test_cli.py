@@ -266,10 +266,10 @@ class TestSimulate:
             assert file.getframerate() == 24_000
             assert file.getnframes() / 24_000 == pytest.approx(report["duration_s"], abs=0.05)
 
-    def test_without_soxr_another_rate_names_the_extra_before_the_call(
+    def test_without_numpy_another_rate_names_the_extra_before_the_call(
         self, speech: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setitem(sys.modules, "soxr", None)
+        monkeypatch.setitem(sys.modules, "numpy", None)
 
         code, out, error = run("simulate", "ws://127.0.0.1:1", "-i", speech, "--rate", "16000", "--json")
 

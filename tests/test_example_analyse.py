@@ -247,6 +247,7 @@ async def test_who_is_who(analyse: Any) -> None:
 # The program
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("how", ["program", "uvicorn"])
@@ -281,6 +282,7 @@ def read_all(file: int, into: bytearray) -> None:
             into += chunk
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such terminals")
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])

@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(400)]
 assistant = load_example("assistant")
 
 QUESTION = recording("go-forward-ten-meters", 16_000)[2 * 6_400 : -2 * 4_800]
+WORDS = recording("librivox-4", 16_000)[2 * 8_320 : 2 * 17_920]  # 0.6 s of it
 STATEMENT = recording("librivox-2", 16_000)
 
 
@@ -74,7 +75,7 @@ async def test_it_says_back_what_it_was_asked(tmp_path: Path) -> None:
 
 
 async def test_interrupted_it_is_silent_at_once_and_remembers_up_to_which_word(tmp_path: Path) -> None:
-    for after_s in (2.6, 5.0):
+    for after_s in (2.6, 4.5):
         (tmp_path / "conversation.jsonl").unlink(missing_ok=True)
         async with talking() as call:
             await call.say(STATEMENT)
@@ -124,21 +125,22 @@ async def test_twenty_turns_without_a_gap_and_twenty_other_calls_hear_none(
             async with session(f"{address}/music", silence="none") as other:
                 others.append(other)
                 await stop.wait()
-                other.assert_no_gap(over_ms=20)
 
         for _ in range(20):
             tasks.start_soon(listen)
         async with session(f"{address}/assistant") as call:
             await call.hears(within_s=10)
             for _ in range(20):
-                saying = call.say(QUESTION)
+                saying = call.say(WORDS)
                 await saying
                 assert saying.end_s is not None
                 answered_s.append(await call.speaks(within_s=5) - saying.end_s)
                 await anyio.sleep(1.2)  # the answer, and a breath
-            call.assert_no_gap(over_ms=20)
-            assert report_of(call.both_sides).gaps == ()
         stop.set()
+    call.assert_no_gap(over_ms=20)  # behind the others' end: to look for gaps blocks the event loop
+    assert report_of(call.both_sides).gaps == ()
+    for other in others:
+        other.assert_no_gap(over_ms=20)
     assert len(others) == 20
     assert len(lines(tmp_path, "caller")) == 20
     own_s = [line["recognised_in_s"] for line in lines(tmp_path, "caller")]

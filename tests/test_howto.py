@@ -281,6 +281,7 @@ def served(target: str, log: Path, **environment: str) -> Iterator[str]:
     assert process.returncode == 0
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("work_in", ["thread", "loop"])
@@ -314,6 +315,7 @@ async def test_in_threads(work_in: str, tmp_path: Path) -> None:
         assert float(recognised[1]) == pytest.approx(3.2, abs=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.anyio
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_in_processes(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def counted(heard: Heard, lengths: dict[str, float]) -> dict[tuple[str, str], in
     return got
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)
 @on_virtual_clock(backends=("asyncio", "trio"))
 async def test_fifty_streams_of_five_sessions_that_come_and_go_for_ten_minutes() -> None:

@@ -293,7 +293,7 @@ def test_a_call_that_was_forgotten_is_ended(visit: Callable[..., Any], monkeypat
 def test_what_needs_an_extra_is_told_and_the_call_goes_on(
     visit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(sys.modules, "soxr", None)
+    monkeypatch.setitem(sys.modules, "numpy", None)
     with visit(AudioConnector(echo, console=True)) as browser, browser.websocket_connect(TALK) as page:
         begin(page, rate_hz=24_000)
         page.send_json({"interrupt": True})
