@@ -30,7 +30,7 @@ try:
 except ImportError:
     raise missing("typer") from None
 
-PAUSE_S = 0.45  # a shorter one is within a sentence
+PAUSE_S = 0.4  # a shorter one is within a sentence
 GREETING = "Hello. What can I do for you?"
 SORRY = "I am sorry, I can not think of an answer now."
 PROMPT = "You are on the phone. Answer in one to three short sentences, in plain words, without lists or symbols."
