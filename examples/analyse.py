@@ -15,9 +15,8 @@ from pathlib import Path
 
 import anyio
 
-from vonage_audio_connector_server import AudioConnector, AudioConnectorServerConfig, Client, Video
+from vonage_audio_connector_server import Audio, AudioConnector, AudioConnectorServerConfig, Client, Video
 from vonage_audio_connector_server.audio import FLOOR_DBFS, level_dbfs, to_float32
-from vonage_audio_connector_server.core.events import Audio
 from vonage_audio_connector_server.speech import SpeechEnded, Turn
 
 try:

@@ -14,13 +14,13 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
-from speech_models import EARS_HZ, VOICE_HZ, Recogniser, Voice, missing
+from speech_models import EARS_HZ, VOICE_HZ, Recogniser, Voice, missing, shared_recogniser
 
 from vonage_audio_connector_server import AudioConnector, AudioConnectorServerConfig, Client, Utterance, Video
 from vonage_audio_connector_server.speech import SpeechEnded
@@ -176,19 +176,15 @@ class Call:
 
 
 settings: dict[str, Any] = {"answers": Dialogue, "transcript": os.environ.get("TRANSCRIPT"), "whisper": ""}
-models: dict[str, Any] = {}
 
 
 def recogniser() -> Recogniser:
-    if "ears" not in models:
-        models["ears"] = Recogniser(settings["whisper"])
-    return models["ears"]  # type: ignore[no-any-return]
+    return shared_recogniser(settings["whisper"], 1)
 
 
+@cache
 def voice() -> Voice:
-    if "voice" not in models:
-        models["voice"] = Voice()
-    return models["voice"]  # type: ignore[no-any-return]
+    return Voice()
 
 
 async def on_connect(client: Client) -> None:

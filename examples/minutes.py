@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from speech_models import EARS_HZ, Recogniser, missing
+from speech_models import EARS_HZ, Recogniser, missing, shared_recogniser
 
 from vonage_audio_connector_server import (
     AudioConnector,
@@ -37,14 +37,11 @@ CREATE VIRTUAL TABLE IF NOT EXISTS said USING fts5(
 """
 
 settings: dict[str, Any] = {"db": os.environ.get("MINUTES", "minutes.db"), "whisper": "", "workers": 1}
-models: dict[str, Recogniser] = {}
 program = typer.Typer(add_completion=False, help=__doc__)
 
 
 def recogniser() -> Recogniser:
-    if "ears" not in models:
-        models["ears"] = Recogniser(settings["whisper"], settings["workers"])
-    return models["ears"]
+    return shared_recogniser(settings["whisper"], settings["workers"])
 
 
 async def load() -> None:

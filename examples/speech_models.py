@@ -10,7 +10,7 @@ import importlib.util
 import multiprocessing
 import os
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +77,12 @@ class Recogniser:
         """What is said in 16-bit mono PCM at 16 kHz; empty: nothing."""
         text: str = await self._workers.do(_recognise, pcm)
         return text
+
+
+@cache
+def shared_recogniser(model: str = "", workers: int = 1) -> Recogniser:
+    """One for all calls of a program."""
+    return Recogniser(model, workers)
 
 
 class Voice:

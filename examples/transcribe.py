@@ -13,7 +13,7 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
-from speech_models import EARS_HZ, Recogniser, missing
+from speech_models import EARS_HZ, Recogniser, missing, shared_recogniser
 
 from vonage_audio_connector_server import (
     AudioConnector,
@@ -33,7 +33,6 @@ PAUSE_S = 0.8  # captions are read in whole sentences
 GROWS_EVERY_S = 1.0  # how often the caption of who speaks is brought up to date
 
 settings: dict[str, Any] = {"out": os.environ.get("CAPTIONS", "captions"), "workers": 1, "whisper": ""}
-models: dict[str, Recogniser] = {}
 
 
 Turn = tuple[int, float]  # of which participant, and when it began
@@ -48,9 +47,7 @@ class Caption:
 
 
 def recogniser() -> Recogniser:
-    if "ears" not in models:
-        models["ears"] = Recogniser(settings["whisper"], settings["workers"])
-    return models["ears"]
+    return shared_recogniser(settings["whisper"], settings["workers"])
 
 
 async def load() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from anyio.lowlevel import checkpoint
 from conftest import FIRST_MESSAGE, FRAME_BYTES
@@ -402,3 +404,19 @@ def test_http_requests_are_not_found() -> None:
 
     with TestClient(AudioConnector()) as client:
         assert client.get("/").status_code == 404
+
+
+def test_another_thread_starts_tasks_of_the_call(way: Way, told: Told) -> None:
+    async def beside(value: int) -> None:
+        await anyio.sleep(0.001)
+        told(value)
+
+    async def on_connect(client: Client) -> None:
+        threading.Thread(target=client.start_soon, args=(beside, 1)).start()
+        await anyio.to_thread.run_sync(client.start_soon, beside, 2)
+        await client.wait_closed()
+
+    caller = way.serve(AudioConnector(on_connect))()
+    caller.send(FIRST_MESSAGE)
+    assert {told.next(), told.next()} == {1, 2}
+    caller.hang_up()

@@ -108,7 +108,6 @@ def test_what_could_break_the_file_does_not(tmp_path: Path, monkeypatch: pytest.
 async def test_minutes_can_be_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "minutes.db"
     monkeypatch.setitem(minutes.settings, "db", str(path))
-    monkeypatch.setattr(minutes, "models", transcribe.models)
     await five_speak(minutes.app, "s1")
     await until(lambda: len(list(minutes.Minutes(str(path)).of())) >= 5)
     said: dict[str, str] = defaultdict(str)

@@ -119,3 +119,36 @@ def test_using_every_name_leaves_the_logging_of_the_host_alone() -> None:
     assert set(map(tuple, ours.values())) == {(0, False, True, 0)}  # no level, propagates, no handler
     assert told["hooks"]
     assert told["threads"] == 1
+
+
+def test_a_plain_server_takes_nothing_for_sound_and_speech() -> None:
+    """Neither when it is imported nor for a call that only sends and gets audio at the connection's rate."""
+    told = loaded_by(
+        """
+import anyio
+from vonage_audio_connector_server import AudioConnector, AudioConnectorServerConfig, Video
+
+async def on_connect(client):
+    async for message in client:
+        if isinstance(message, bytes):
+            await client.send_audio_buffer(message, pad_last_frame=True)
+            await client.flush_buffer()
+
+async def talk():
+    messages = [{"type": "websocket.connect"}, {"type": "websocket.receive", "bytes": bytes(640)},
+                {"type": "websocket.disconnect", "code": 1000}]
+    async def receive():
+        await anyio.sleep(0.01)
+        return messages.pop(0)
+    async def send(message):
+        pass
+    scope = {"type": "websocket", "path": "/", "query_string": b"", "headers": [], "client": None}
+    await AudioConnector(on_connect)(scope, receive, send)
+    assert not messages
+
+anyio.run(talk)
+"""
+    )
+    parts = ("audio", "speech", "mixing", "turns", "call_recording", "file_playback", "session_speech")
+    assert [name for name in told["ours"] if name.split(".")[1:2] and name.split(".")[1] in parts] == []
+    assert {"numpy", "soxr", "soundfile", "webrtcvad"}.isdisjoint(told["modules"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from .audio.recorder import Recorder, check_ending
-from .call.actions import Action, act
+from .call.actions import Action, act, do, nothing
 from .call.call import Call
 from .call.inbox import Item
 from .call.questions import format_known
@@ -53,7 +53,7 @@ class CallRecording:
         check_ending(path)
         self.path.touch()  # an error is told now
 
-        def start() -> tuple[None, Callable[[], None]]:
+        def start() -> None:
             call.check_open()
             self._began_s = began_s = call.clock()
             tape = self._tape
@@ -61,9 +61,8 @@ class CallRecording:
             pending = Pending(tape, call.clock, began_s)
             call.output.wrap_sink(lambda sink: recording_sink(sink, pending))
             call.start_soon(self._write_on, ())
-            return None, _nothing
 
-        act(call, start)
+        do(call, start)
 
     def __repr__(self) -> str:
         return f"<CallRecording {self.path} {self.duration_s:.1f} s>"
@@ -161,7 +160,7 @@ class _Tape:
     most_pending = 1
 
     def __init__(self) -> None:
-        self.remove: Callable[[], None] = _nothing  # from what listens to the call
+        self.remove: Callable[[], None] = nothing  # from what listens to the call
         self._is_stopped = False
         self._messages: list[Message] = []
 
@@ -190,7 +189,3 @@ class _Tape:
         """All messages since the last time."""
         messages, self._messages = self._messages, []
         return messages
-
-
-def _nothing() -> None:
-    """The result of what has none."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import QueryParams, State
 from starlette.requests import HTTPConnection
 
-from .call.actions import Action, act
+from .call.actions import Action, act, do, nothing
 from .call.call import Call
 from .call.questions import format_known, written
 from .close_codes import NORMAL, check_close
@@ -19,7 +19,6 @@ from .formats import AudioFormat
 from .listener import Listener
 from .results import CloseReport, ConnectionStats
 from .signatures import takes
-from .speaker import nothing
 from .steps import Handler, name_of
 from .waits import CHANGED, Question
 
@@ -75,13 +74,7 @@ class Client(Listener):
         """
         if not takes(function, *args):
             raise AudioConnectorConfigError(f"{name_of(function)} can't be called with {len(args)} arguments")
-        call = self._call
-
-        def start() -> tuple[None, Callable[[], None]]:
-            call.start_soon(function, args)
-            return None, nothing
-
-        return act(call, start)
+        return do(self._call, lambda: self._call.start_soon(function, args))
 
     # The end
 

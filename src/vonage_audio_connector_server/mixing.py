@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from .audio.mixer import Mixer, SoundBed
-from .call.actions import act
+from .call.actions import do
 from .call.call import Call
 from .call.questions import format_known
 from .errors import AudioConnectorConfigError, AudioConnectorError
@@ -69,12 +69,11 @@ class Mixing:
     def _stop_soon(self) -> None:
         """The mixer was stopped; in any thread."""
 
-        def start() -> tuple[None, Callable[[], None]]:
+        def stop() -> None:
             if self._is_wanted:  # else another one may play by now
                 self.end(fades=True)
-            return None, _nothing
 
-        act(self._call, start, ends_well=True)
+        do(self._call, stop, ends_well=True)
 
     async def _play(self) -> None:
         """Read it, and begin; again at another rate. A task of the call."""
@@ -114,7 +113,3 @@ class Mixing:
     def _result(self) -> None:
         if self._error is not None:
             raise self._error
-
-
-def _nothing() -> None:
-    """The result of what has none."""

@@ -227,7 +227,7 @@ class Player:
         if self._own_queue is None:
             from .call.speech_queue import SpeechQueue  # only then: most calls need none
 
-            self._own_queue = SpeechQueue(self._call, self._call.session.max_queued_s)
+            self._own_queue = SpeechQueue(self._call)
             self._is_plain = False
         return self._own_queue
 

@@ -12,7 +12,6 @@ import math
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
-from contextvars import copy_context
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -63,19 +62,11 @@ def native_loop() -> Any:
 def poster() -> Callable[..., object]:
     """What runs a plain function in this event loop soon, and may be called from any thread.
 
-    The function sees the context variables of who asked for the poster. It raises a RuntimeError once the loop is gone.
+    It raises a RuntimeError once the loop is gone.
     """
-    loop, context = native_loop(), copy_context()
-    if on_trio():
-        post: Callable[..., object] = loop.run_sync_soon
-        return post
-
-    def post_in_context(function: Callable[..., object], *args: object) -> None:
-        # asyncio takes the context of the thread that calls. That of anyio's worker threads says that no event loop
-        # runs, and then no task can be started here.
-        loop.call_soon_threadsafe(function, *args, context=context.copy())
-
-    return post_in_context
+    loop = native_loop()
+    post: Callable[..., object] = getattr(loop, "call_soon_threadsafe", None) or loop.run_sync_soon
+    return post
 
 
 _background: set[object] = set()  # asyncio holds tasks weakly

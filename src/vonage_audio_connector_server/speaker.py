@@ -12,7 +12,7 @@ from os import PathLike
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
-from .call.actions import Action, act
+from .call.actions import Action, act, nothing
 from .call.questions import has_room, heard, written
 from .config import check_lead_s, check_rewind_s
 from .core.pacer import MAX_LEAD_S, MIN_LEAD_S
@@ -265,7 +265,3 @@ class Speaker(Player):
         elif not self._call.is_over:
             with suppress(AudioConnectorClosedError):
                 self._call.threads.post(start)
-
-
-def nothing() -> None:
-    """The result of what has none."""

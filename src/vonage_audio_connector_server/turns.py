@@ -6,14 +6,12 @@ import inspect
 import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
-from .call.actions import Action, act
+from .call.actions import Action, act, do, nothing
 from .call.call import Call
 from .call.listening import Listening
-from .errors import AudioConnectorClosedError
 from .speech.turn_detector import SpeechEnded, SpeechPaused, SpeechStarted, Turn, TurnRules
 from .speech.voice_activity import VoiceActivity
 from .waits import CHANGED
@@ -32,7 +30,23 @@ EndOfTurn = Callable[[SpeechEnded], object]
 """Tells whether a pause is the end of a turn; plain or coroutine function."""
 
 
-class Turns(AsyncIterator[Turn]):
+class _Listener:
+    """Listens to one call until it is stopped, or the call has ended."""
+
+    _call: Call
+    _listening: Listening | None = None  # None: it is on its way from another thread
+
+    def stop(self) -> Action[None]:
+        """Listen no more, from now on. The end of the call does it, too."""
+
+        def stop() -> None:
+            if self._listening is not None:
+                self._listening.stop()
+
+        return do(self._call, stop, ends_well=True)
+
+
+class Turns(_Listener, AsyncIterator[Turn]):
     """The turns of one call; see `Client.turns`.
 
     Args:
@@ -53,16 +67,14 @@ class Turns(AsyncIterator[Turn]):
         self._dropped = 0
         self._error: Exception | None = None
         self._is_over = False
-        self._listening: Listening | None = None
 
-        def start() -> tuple[None, Callable[[], None]]:
+        rules = replace(rules, asks=end_of_turn is not None)
+
+        def start() -> None:
             call.check_open()
-            self._listening = Listening(
-                call, voice, replace(rules, asks=end_of_turn is not None), self._found_one, self._ended
-            )
-            return None, _nothing
+            self._listening = Listening(call, voice, rules, self._found_one, self._ended)
 
-        act(call, start)
+        do(call, start)
 
     async def __anext__(self) -> Turn:
         """Wait for the next beginning or end. Cancelling the wait loses none; it ends with the call.
@@ -71,7 +83,7 @@ class Turns(AsyncIterator[Turn]):
             Exception: what the detector, or `end_of_turn`, has raised.
         """
         while True:
-            await act(self._call, lambda: (self._has_one, _nothing), ends_well=True)
+            await act(self._call, lambda: (self._has_one, nothing), ends_well=True)
             if self._found:
                 turn = self._found.popleft()
                 if isinstance(turn, SpeechPaused):
@@ -83,16 +95,6 @@ class Turns(AsyncIterator[Turn]):
                 raise self._error
             if self._is_over or self._call.is_over:
                 raise StopAsyncIteration
-
-    def stop(self) -> Action[None]:
-        """Listen no more; whoever waits for a turn is told. The end of the call does it, too."""
-
-        def start() -> tuple[None, Callable[[], None]]:
-            if self._listening is not None:
-                self._listening.stop()
-            return None, _nothing
-
-        return act(self._call, start, ends_well=True)
 
     # Inside
 
@@ -117,12 +119,11 @@ class Turns(AsyncIterator[Turn]):
         if inspect.isawaitable(answer):
             answer = await answer
 
-        def start() -> tuple[None, Callable[[], None]]:
+        def tell() -> None:
             if self._listening is not None:
                 self._listening.answer(pause, is_end=bool(answer))
-            return None, _nothing
 
-        act(self._call, start, ends_well=True)
+        do(self._call, tell, ends_well=True)
 
     def _at_rate(self, turn: T) -> T:
         """A turn with its audio at the program's rate."""
@@ -134,7 +135,7 @@ class Turns(AsyncIterator[Turn]):
         return replace(turn, pcm=pcm, sample_rate_hz=self._rate_hz)
 
 
-class SpeechInterruption:
+class SpeechInterruption(_Listener):
     """Falls silent when the caller speaks; see `Client.interrupt_on_speech`.
 
     Args:
@@ -158,24 +159,14 @@ class SpeechInterruption:
     ) -> None:
         self.count = 0
         self._speaker, self._call, self._on_interrupt = speaker, call, on_interrupt
-        self._listening: Listening | None = None
 
-        def start() -> tuple[None, Callable[[], None]]:
+        def start() -> None:
             call.check_open()
             self._listening = Listening(call, voice, rules, self._heard, self._ended)
-            return None, _nothing
 
-        act(call, start)
+        do(call, start)
 
-    def stop(self) -> Action[None]:
-        """Let the caller speak, from now on."""
-
-        def start() -> tuple[None, Callable[[], None]]:
-            if self._listening is not None:
-                self._listening.stop()
-            return None, _nothing
-
-        return act(self._call, start, ends_well=True)
+    # Inside
 
     def _heard(self, turn: Turn) -> None:
         call = self._call
@@ -187,20 +178,11 @@ class SpeechInterruption:
             return  # nobody is interrupted
         self.count += 1
         self._speaker.flush_buffer()
-        if self._on_interrupt is not None:
-            call.threads.run_soon(self._tell)  # here no task runs: the frame has come from the socket
-
-    def _tell(self) -> None:
-        assert self._on_interrupt is not None
-        with suppress(AudioConnectorClosedError):
-            self._call.start_soon(self._on_interrupt, ())
+        if self._on_interrupt is not None and call.is_open:
+            call.start_soon(self._on_interrupt, ())
 
     def _ended(self, error: Exception | None) -> None:
         if error is not None:
             logger.error(
                 "connection %s: its detector of voice failed: speech interrupts no more", self._call.id, exc_info=error
             )
-
-
-def _nothing() -> None:
-    """The result of what has none."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from .call.actions import Action, act
+from .call.actions import Action, act, do
 from .call.call import Call
 from .call.questions import result_of
 from .core.framer import as_pcm
@@ -64,12 +64,11 @@ class Utterance:
         self._scope: anyio.CancelScope | None = None
         self._soon: Callable[..., object] | None = None  # into the event loop of the block
 
-        def begin() -> tuple[None, Callable[[], None]]:
+        def begin() -> None:
             self._speech = speech = queue().begin(priority, rate_hz)
             speech.on_interrupted = self._cancel_block
-            return None, _nothing
 
-        act(call, begin)
+        do(call, begin)
 
     def __repr__(self) -> str:
         return f"<Utterance {self.id} heard {self.heard_s:.2f} of {self.duration_s:.2f} s>"
@@ -143,25 +142,19 @@ class Utterance:
         It acts when it is called; there is nothing to await. Again, or when it was interrupted, it does nothing.
         """
 
-        def start() -> tuple[None, Callable[[], None]]:
+        def end() -> None:
             speech = self._begun
             self._is_complete = self._is_complete or not speech.is_ended
             self._queue().end(speech)
-            return None, _nothing
 
-        return act(self._call, start)
+        return do(self._call, end)
 
     def interrupt(self) -> Action[None]:
         """Fall silent at once, as `flush_buffer` does, or never say it; others that wait for their turn go on.
 
         It acts when it is called; there is nothing to await. When all of it was heard, it does nothing.
         """
-
-        def start() -> tuple[None, Callable[[], None]]:
-            self._queue().interrupt(self._begun)
-            return None, _nothing
-
-        return act(self._call, start, ends_well=True)
+        return do(self._call, lambda: self._queue().interrupt(self._begun), ends_well=True)
 
     def wait(self) -> Action[UtteranceResult]:
         """Wait until it was heard, or a part of it never will be. It never raises because of such an end.
@@ -243,7 +236,3 @@ class Utterance:
         else:
             with suppress(RuntimeError):  # the event loop of the block is gone
                 soon(scope.cancel)
-
-
-def _nothing() -> None:
-    """The result of what has none."""

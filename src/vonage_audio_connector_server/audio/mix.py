@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..errors import MissingExtraError
+from .resampler import numpy_for
 
 
 def mixed(recordings: Sequence[bytes]) -> bytes:
@@ -13,12 +13,10 @@ def mixed(recordings: Sequence[bytes]) -> bytes:
     Raises:
         MissingExtraError: numpy is not installed.
     """
-    try:
-        import numpy as np
-    except ImportError as exc:
-        raise MissingExtraError("mixing recordings", "audio") from exc
+    np = numpy_for("mixing recordings")
     total = np.zeros(max(map(len, recordings)) // 2, np.int32)
     for pcm in recordings:
         samples = np.frombuffer(pcm, dtype="<i2")
         total[: len(samples)] += samples
-    return np.clip(total, -32_768, 32_767).astype("<i2").tobytes()
+    mix: bytes = np.clip(total, -32_768, 32_767).astype("<i2").tobytes()
+    return mix

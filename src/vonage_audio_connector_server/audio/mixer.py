@@ -8,12 +8,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from os import PathLike, fspath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.framer import as_pcm
 from ..errors import AudioConnectorAudioError, AudioConnectorConfigError
 from ..formats import SAMPLE_BYTES, check_rate
-from .resampler import missing, resample
+from .resampler import numpy_for, resample, to_int16
 from .sound_files import SoundFile
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Mixer:
             check_rate("rate_hz", rate_hz)
             self._pcm, self._pcm_hz = as_pcm(sound), rate_hz
             self._check_length(self._pcm, rate_hz)
-        _numpy()
+        numpy_for("mixing a sound bed")
         self._samples: dict[int, NDArray[np.int16]] = {}  # by their rate
         self.stops: list[Callable[[], object]] = []
 
@@ -121,7 +121,7 @@ class Mixer:
         """
         samples = self._samples.get(rate_hz)
         if samples is None:
-            samples = self._samples[rate_hz] = _numpy().frombuffer(self._at_rate(rate_hz), "<i2")
+            samples = self._samples[rate_hz] = numpy_for("mixing a sound bed").frombuffer(self._at_rate(rate_hz), "<i2")
         return SoundBed(
             samples,
             gain=_gain(self.level_db),
@@ -173,7 +173,7 @@ class SoundBed:
     def __init__(
         self, samples: NDArray[np.int16], *, gain: float, ducked_gain: float, loop: bool, fade_samples: int
     ) -> None:
-        self._np = _numpy()
+        self._np = numpy_for("mixing a sound bed")
         self._samples, self._loop, self._fade_samples = samples, loop, fade_samples
         self._full_gain, self._ducked_gain = gain, ducked_gain
         self._at = 0
@@ -184,11 +184,11 @@ class SoundBed:
     def mix(self, frame: bytes) -> bytes:
         """The next frame, softer, under one of speech."""
         speech = self._np.frombuffer(frame, "<i2")
-        return self._pcm(speech + self._next(len(speech), is_ducked=True))
+        return to_int16(speech + self._next(len(speech), is_ducked=True))
 
     def alone(self, frame_bytes: int) -> bytes:
         """The next frame, where nothing is said."""
-        return self._pcm(self._next(frame_bytes // SAMPLE_BYTES, is_ducked=False))
+        return to_int16(self._next(frame_bytes // SAMPLE_BYTES, is_ducked=False))
 
     def fall_silent(self) -> None:
         """What was sent last was taken back: the next frame begins out of silence."""
@@ -246,10 +246,6 @@ class SoundBed:
         padded[: len(rest)] = rest
         return padded
 
-    def _pcm(self, samples: NDArray[np.float32]) -> bytes:
-        pcm: bytes = samples.round().clip(-32_768, 32_767).astype("<i2").tobytes()
-        return pcm
-
 
 def looped(pcm: bytes, from_hz: int, to_hz: int) -> bytes:
     """A loop at another sample rate, whose end goes over into its beginning as at its own."""
@@ -271,11 +267,3 @@ def _gain(level_db: float) -> float:
 def _check(name: str, value: object, least: float, most: float) -> None:
     if type(value) not in (int, float) or not least <= value <= most:  # type: ignore[operator]  # a number, by then
         raise AudioConnectorConfigError(f"{name} must be a number from {least:g} to {most:g}, not {value!r}")
-
-
-def _numpy() -> Any:
-    try:
-        import numpy as np
-    except ImportError as exc:
-        raise missing("mixing a sound bed") from exc
-    return np

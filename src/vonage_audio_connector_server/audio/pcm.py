@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import binascii
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core.framer import as_pcm
 from ..errors import AudioConnectorAudioError
 from ..formats import SAMPLE_BYTES
-from .resampler import missing
+from .resampler import numpy_for
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,7 +29,7 @@ def to_float32(pcm: Buffer) -> NDArray[np.float32]:
         AudioConnectorAudioError: it is no PCM, as in `send_audio_buffer`.
         MissingExtraError: numpy is not installed.
     """
-    numpy = _numpy("making an array of PCM")
+    numpy = numpy_for("making an array of PCM")
     samples: NDArray[np.float32] = numpy.frombuffer(as_pcm(pcm), "<i2").astype(numpy.float32)
     samples /= FULL_SCALE
     return samples
@@ -44,7 +44,7 @@ def to_pcm(samples: ArrayLike) -> bytes:
         AudioConnectorAudioError: the array holds something else, or floats that are no numbers.
         MissingExtraError: numpy is not installed.
     """
-    np = _numpy("making PCM of an array")
+    np = numpy_for("making PCM of an array")
     array = np.asarray(samples)
     if array.dtype.kind == "f":
         scaled = array.astype(np.float32) * np.float32(FULL_SCALE)
@@ -86,7 +86,7 @@ def to_mono(pcm: Buffer, channels: int = 2) -> bytes:
         )
     if channels == 1:
         return data
-    np = _numpy("averaging channels")
+    np = numpy_for("averaging channels")
     return to_pcm(np.frombuffer(data, "<i2").reshape(-1, channels).mean(axis=1) / FULL_SCALE)
 
 
@@ -116,11 +116,3 @@ class Base64Audio:
     def reset(self) -> None:
         """Forget the odd byte: another stream begins."""
         self._odd = b""
-
-
-def _numpy(feature: str) -> Any:
-    try:
-        import numpy as np
-    except ImportError as exc:
-        raise missing(feature) from exc
-    return np

@@ -8,7 +8,7 @@ However a stream is cut into chunks, its samples are the same, and those of a wh
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..core.framer import as_pcm
 from ..errors import MissingExtraError
@@ -182,6 +182,19 @@ def require() -> None:
         import soxr  # noqa: F401
     except ImportError as exc:
         raise missing("changing a sample rate") from exc
+
+
+def numpy_for(feature: str) -> Any:
+    """numpy, for what needs it.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        import numpy as np
+    except ImportError as exc:
+        raise missing(feature) from exc
+    return np
 
 
 def missing(feature: str) -> MissingExtraError:

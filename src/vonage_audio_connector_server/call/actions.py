@@ -184,6 +184,20 @@ def act(
         return Action(call, None, at_end)
 
 
+def do(call: Call, function: Callable[[], object], *, ends_well: bool = False) -> Action[None]:
+    """Do something in the event loop of a call that has no consequence to wait for; see `act`."""
+
+    def start() -> tuple[None, Callable[[], None]]:
+        function()
+        return None, nothing
+
+    return act(call, start, ends_well=ends_well)
+
+
+def nothing() -> None:
+    """The result of what has none."""
+
+
 A = TypeVar("A", bound=Action[Any])
 
 

@@ -202,7 +202,7 @@ class Call:
         """Run user code beside the call, until that is over; an error of it is told as that of a handler."""
         self.check_open()
         assert self._tasks is not None
-        self._tasks.start_soon(self._run, function, args)
+        self.dispatcher.in_own_task(partial(self._tasks.start_soon, self._run, function, args))
 
     def close(self, code: int, reason: str = "", *, by: ClosedBy = "program") -> None:
         """End the connection now: queued audio is dropped, texts that are queued go out, then the close."""

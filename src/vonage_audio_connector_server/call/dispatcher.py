@@ -19,7 +19,7 @@ from ..errors import AudioConnectorConfigError
 from ..link.base import TURN_S, LoopTurn
 from ..runtime import is_being_cancelled, make_waiter, running_task
 from ..steps import DONE, Handler, Steps, name_of
-from ..waiter import WOKEN, cancel_again, enter_task, leave_task
+from ..waiter import WOKEN, cancel_again, current_task, enter_task, leave_task
 from .handlers import Handlers
 from .inbox import Form, Inbox, Item, formed
 
@@ -165,6 +165,18 @@ class Dispatcher:
                 if error is not None:
                     await owner.report(error)
                 del error  # its traceback leads to this frame
+
+    def in_own_task(self, function: Callable[[], object]) -> None:
+        """Do what takes a running task in the name of the call's, where none runs: in a callback. It must not wait."""
+        loop, task = self._loop, self._task
+        if loop is None or current_task(loop) is not None:
+            function()
+            return
+        enter_task(loop, task)
+        try:
+            function()
+        finally:
+            leave_task(loop, task)
 
     async def run_handler(self, handler: Handler, *args: object) -> Exception | None:
         """Run user code in the task that runs now; returns what it raises."""

@@ -47,9 +47,10 @@ class IncomingRate:
             self._deliver(pcm, now_s)
             return
         resampler = self._resampler
-        if resampler is None or resampler.from_hz != wire_hz or now_s - self._came_s > HOLE_S:
-            if resampler is not None:
-                self._flush(self._came_s)
+        if now_s - self._came_s > HOLE_S:
+            self._flush(self._came_s)
+        if resampler is None or resampler.from_hz != wire_hz:
+            self._flush(self._came_s)
             self._resampler = resampler = Resampler(wire_hz, self._rate_hz)
         is_first, self._came_s = not resampler.samples_in, now_s
         if len(pcm) % SAMPLE_BYTES:

@@ -20,7 +20,6 @@ fills it at once."""
 MISSED_S = 0.03
 """So long before the listener runs dry the end of a stream goes out: a frame is cut, and on its way."""
 
-
 LIVE_S = 0.06
 """A live source that brings nothing for so long has ended."""
 

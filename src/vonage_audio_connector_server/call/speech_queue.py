@@ -25,13 +25,12 @@ class SpeechQueue:
 
     Args:
         call: which one.
-        max_waiting_s: how much of one may wait for its turn.
     """
 
-    def __init__(self, call: Call, max_waiting_s: float) -> None:
+    def __init__(self, call: Call) -> None:
         self._call = call
         self._ledger = call.out.ledger
-        self._max_waiting_s = max_waiting_s
+        self._max_waiting_s = call.session.max_queued_s
         self._epoch = self._ledger.epoch
         self._rate = OutgoingRate(call)
         self._head: Speech | DirectSpeech | None = None  # whose audio goes into the session

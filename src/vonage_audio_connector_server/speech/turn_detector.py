@@ -18,11 +18,8 @@ FRAME_S = 0.02
 """What comes is frames of 20 ms."""
 
 SLACK_S = 0.2
-"""A frame that is further from where the one before ended than this stands where it came: there was a hole. A nearer
-one follows it: what is less is the network's jitter."""
-
-BURST_S = 0.005
-"""Frames that come closer to each other were held up, by the network or by an event loop that was blocked."""
+"""A frame that comes so much later than the one before ended stands where it came: there was a hole. What is less is
+the network's jitter. One that comes too early follows the one before: it was held up, or is quicker than real time."""
 
 LATE_S = 0.06
 """So much later than the frames would tell it the clock tells that nobody speaks any more: they may be on their way."""
@@ -157,14 +154,14 @@ class TurnDetector:
         self._voice = voice
         self._rules = rules
         window_s = max(START_WINDOW_S, 1.5 * rules.min_speech_s)
-        self._window_s = window_s
+        self._window_frames = round(window_s / FRAME_S)
         self._start_frames = round(rules.min_speech_s / FRAME_S)
         self._recent: deque[_Frame] = deque(maxlen=round((window_s + rules.pre_roll_s) / FRAME_S))
         self._turn: list[_Frame] | None = None  # of the turn that goes on
         self._start_s = self._told_s = self._voiced_s = self._next_s = (
             0.0  # `_voiced_s`: where the last voiced frame ended
         )
-        self._came_s = -1.0  # when the last frame came
+        self._voiced_came_s = 0.0  # when that frame came
         self._rate_hz = 0
         self._is_paused = self._was_paused = False  # `_was_paused`: since then nobody has spoken
 
@@ -179,7 +176,7 @@ class TurnDetector:
         if self._turn is None:
             return None
         wait_s = self._rules.patience_s if self._was_paused else self._rules.hang_over_s
-        return self._voiced_s + wait_s + LATE_S
+        return self._voiced_came_s + wait_s + LATE_S
 
     def audio(self, pcm: bytes, rate_hz: int, at_s: float) -> list[Turn]:
         """A frame came."""
@@ -227,34 +224,35 @@ class TurnDetector:
 
     def _place(self, at_s: float) -> float:
         """Where on the time line a frame that came at `at_s` begins."""
-        is_burst, self._came_s = at_s - self._came_s < BURST_S, at_s
         start_s = at_s - FRAME_S
-        if is_burst or abs(start_s - self._next_s) <= SLACK_S:
-            start_s = self._next_s  # frames that come at once were held up together, and follow each other
-        elif start_s < self._next_s:
-            self._voiced_s = min(self._voiced_s, start_s)  # such a burst had run ahead of the clock
-        elif self._turn is None:
-            self._recent.clear()  # what was before a hole is no pre-roll
+        late_s = start_s - self._next_s
+        is_idle = self._turn is None
+        if late_s > SLACK_S:
+            if is_idle:
+                self._recent.clear()  # what was before a hole is no pre-roll
+        elif late_s >= -SLACK_S or not is_idle or any(frame.is_voiced for frame in self._recent):
+            start_s = self._next_s
+        # Else the time line has run ahead of the clock: back to it, where nobody speaks.
         self._next_s = start_s + FRAME_S
         return start_s
 
     def _begin(self, at_s: float) -> list[Turn]:
         """The last frame is voiced: perhaps a turn begins."""
-        since_s = self._next_s - self._window_s
-        voiced = [frame for frame in self._recent if frame.is_voiced and frame.start_s >= since_s - FRAME_S / 2]
+        recent = list(self._recent)
+        window = max(0, len(recent) - self._window_frames)
+        voiced = [number for number in range(window, len(recent)) if recent[number].is_voiced]
         if len(voiced) < self._start_frames:
             return []
-        self._start_s = self._told_s = voiced[0].start_s
-        self._voiced_s = self._next_s
-        first_s = self._start_s - self._rules.pre_roll_s - FRAME_S / 2
-        self._turn = [frame for frame in self._recent if frame.start_s >= first_s]
+        self._start_s = self._told_s = recent[voiced[0]].start_s
+        self._voiced_s, self._voiced_came_s = self._next_s, at_s
+        self._turn = recent[max(0, voiced[0] - round(self._rules.pre_roll_s / FRAME_S)) :]
         self._recent.clear()
         return [SpeechStarted(self._start_s, at_s)]
 
     def _go_on(self, turn: list[_Frame], frame: _Frame, at_s: float) -> list[Turn]:
         turn.append(frame)
         if frame.is_voiced:
-            self._voiced_s = self._next_s
+            self._voiced_s, self._voiced_came_s = self._next_s, at_s
             self._is_paused = self._was_paused = False
         silent_s = self._next_s - self._voiced_s + FRAME_S / 2
         wait_s = self._rules.patience_s if self._was_paused else self._rules.hang_over_s
