@@ -98,7 +98,7 @@ $(DOCS): pyproject.toml $(VENV)/bin/python
 
 $(LOWEST): pyproject.toml scripts/lowest.py $(LOWEST_VENV)/bin/python
 	@echo "Installing the package with the lowest versions it allows into $(LOWEST_VENV)"
-	@$(LOWEST_VENV)/bin/python scripts/lowest.py audio cli demo examples fast speech testing test > $(LOWEST_VENV)/lowest.txt
+	@$(LOWEST_VENV)/bin/python scripts/lowest.py audio cli demo examples fast livekit openai pipecat speech testing vonage test > $(LOWEST_VENV)/lowest.txt
 	@$(LOWEST_VENV)/$(PIP) -c $(LOWEST_VENV)/lowest.txt -e '.[test]'
 	@touch $@
 

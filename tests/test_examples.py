@@ -247,6 +247,15 @@ async def test_fastapi_mount() -> None:
     assert report.frames_heard > 40
 
 
+def standalone(folder: Path, port: int) -> Path:
+    """The SDK guide's program on another port than its own, which another run of the tests may be using."""
+    text = (EXAMPLES / "standalone.py").read_text()
+    assert text.count("port=8765,") == 1
+    program = folder / "standalone.py"
+    program.write_text(text.replace("port=8765,", f"port={port},"))
+    return program
+
+
 async def test_standalone_over_tls(tmp_path: Path) -> None:
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost")
@@ -254,9 +263,10 @@ async def test_standalone_over_tls(tmp_path: Path) -> None:
     certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
     tls = ssl.create_default_context()
     authority.configure_trust(tls)
-    arguments = [str(EXAMPLES / "standalone.py"), str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")]
-    with running(*arguments, port=8765):
-        report = await call(8765, 1.0, scheme="wss", tls=tls)
+    port = free_port()
+    arguments = [standalone(tmp_path, port), tmp_path / "cert.pem", tmp_path / "key.pem"]
+    with running(*map(str, arguments), port=port):
+        report = await call(port, 1.0, scheme="wss", tls=tls)
     assert report.ok
     assert report.outcome == "answered"
     assert report.frames_heard > 40

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import trustme
 from conftest import FIRST_MESSAGE
+from test_examples import free_port, standalone
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
@@ -38,7 +39,6 @@ from vonage_audio_connector_server.core.session import Session
 pytestmark = pytest.mark.anyio
 
 FRAME = bytes(range(64)) * 10
-EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture
@@ -381,11 +381,12 @@ async def test_the_sdk_guides_program_runs_over_tls(
     certificate = authority.issue_cert("localhost")
     certificate.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
     certificate.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
-    arguments = [str(EXAMPLES / "standalone.py"), str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")]
-    with program(*arguments, environment=environment) as process:
+    port = free_port()
+    arguments = [standalone(tmp_path, port), tmp_path / "cert.pem", tmp_path / "key.pem"]
+    with program(*map(str, arguments), environment=environment) as process:
         assert process.stdout is not None
         assert await asyncio.to_thread(process.stdout.readline) == "Server started.\n"
-        async with dial("wss://localhost:8765", ssl=client_tls) as peer:
+        async with dial(f"wss://localhost:{port}", ssl=client_tls) as peer:
             await peer.send(FIRST_MESSAGE)
             await peer.send(FRAME)
             assert await peer.recv() == FRAME
