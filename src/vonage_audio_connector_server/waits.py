@@ -28,16 +28,18 @@ class Waits:
 
     Attributes:
         open: what is waited for, and what is called when it is over.
+        timed: the same, of questions that a send only puts off: they are not asked behind each one.
     """
 
     def __init__(self, clock: Callable[[], float], arm: Callable[[float, float], None]) -> None:
         self.open: list[tuple[Question, Callable[[], object]]] = []
+        self.timed: list[tuple[Question, Callable[[], object]]] = []
         self._clock = clock
         self._arm = arm
 
-    def add(self, question: Question, on_over: Callable[[], object]) -> None:
+    def add(self, question: Question, on_over: Callable[[], object], *, timed: bool = False) -> None:
         """Call `on_over`, which must not raise, once the question is over: at once, where it is already."""
-        self.open.append((question, on_over))
+        (self.timed if timed else self.open).append((question, on_over))
         now_s = self._clock()
         again_s = self.ask(now_s)
         if again_s < CHANGED:
@@ -62,11 +64,12 @@ class Waits:
     def ask(self, now_s: float) -> float:
         """Ask all questions; returns when to ask again at the latest."""
         next_s = CHANGED
-        for wait in self.open[:]:
-            again_s = wait[0](now_s)
-            if again_s is not None:
-                next_s = min(next_s, again_s)
-            elif wait in self.open:  # else what was over just now has ended this one, too
-                self.open.remove(wait)
-                wait[1]()
+        for waits in (self.open, self.timed):
+            for wait in waits[:]:
+                again_s = wait[0](now_s)
+                if again_s is not None:
+                    next_s = min(next_s, again_s)
+                elif wait in waits:  # else what was over just now has ended this one, too
+                    waits.remove(wait)
+                    wait[1]()
         return next_s

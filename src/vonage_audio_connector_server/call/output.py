@@ -190,8 +190,7 @@ class Output:
 
     def changed(self) -> None:
         """Something happened that somebody may wait for."""
-        if self.waits.open:
-            self._ask(self._clock())
+        self._ask(self._clock())
 
     def count_gaps(self) -> None:
         """Count the gaps that the session has noted."""
@@ -224,7 +223,8 @@ class Output:
             return
         if due_s is not None:
             self.timer.at(due_s, now_s)
-        self._ask(now_s)
+        if self.waits.open:
+            self._ask(now_s)
 
     def _replan(self) -> None:
         """The queue is another one: who waits for it asks anew, and what is due is written."""
@@ -236,7 +236,7 @@ class Output:
         self._ask(now_s)
 
     def _ask(self, now_s: float) -> None:
-        if self.waits.open:
+        if self.waits.open or self.waits.timed:
             again_s = self.waits.ask(now_s)
             if again_s < CHANGED and not self.is_stopped:
                 self.timer.at(again_s, now_s)
@@ -249,6 +249,8 @@ class Output:
             self.late_wakeups += 1
             self.furthest_behind_s = max(self.furthest_behind_s, late_s)
         self.pump()
+        if self.waits.timed:
+            self._ask(now_s)
 
 
 def _nothing_more() -> bool:

@@ -115,7 +115,7 @@ class OutgoingRate:
         self._sent_s = now_s
         if not end and not self._is_asking:
             self._is_asking = True
-            self._call.waits.add(self._ask, self._missed)
+            self._call.waits.add(self._ask, self._missed, timed=True)
         return pcm
 
     def _begun(self, pcm: bytes, *, is_all: bool) -> bytes:
