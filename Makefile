@@ -6,6 +6,9 @@ LOWEST_VENV ?= .venv-lowest
 BENCH_VENV ?= benchmarks/.venvs/runner
 MICRO_VENV ?= benchmarks/.venvs/micro
 ARGS ?=
+# So many tests run at a time: most of them wait. Those marked `alone` have the machine for themselves, at the end.
+JOBS ?= 3
+PYTEST := bin/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 BOT ?= assistant
 
 # What an interpreter must be able to do. A name on PATH may be a shim that doesn't run: so try it.
@@ -31,7 +34,7 @@ PIP := bin/python -m pip install -qq --disable-pip-version-check
 
 help: ## list these targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
-	@echo "Each makes what it needs in $(VENV). PYTHON=, VENV= and, for the tests, ARGS= are yours to set."
+	@echo "Each makes what it needs in $(VENV). PYTHON=, VENV= and, for the tests, ARGS= and JOBS= are yours to set."
 
 lint: type $(DEV) ## types, style, format, and that version and changelog agree
 	$(VENV)/bin/python -m ruff check .
@@ -46,10 +49,10 @@ format: $(DEV) ## rewrite the code in the house format
 	$(VENV)/bin/python -m ruff format .
 
 test: $(DEV) ## run the tests (ARGS="-k flush" for some of them)
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/$(PYTEST) $(ARGS)
 
 test-lowest: $(LOWEST) ## run the tests on the lowest dependency versions that pyproject.toml allows
-	$(LOWEST_VENV)/bin/python -m pytest $(ARGS)
+	$(LOWEST_VENV)/$(PYTEST) $(ARGS)
 
 conformance: $(DEV) ## run the Autobahn test suite against the WebSocket protocol classes
 	$(VENV)/bin/python scripts/conformance.py $(ARGS)

@@ -5,17 +5,46 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
+import tempfile
 from array import array
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+try:
+    import fcntl
+except ImportError:  # Windows, where the tests run one by one
+    fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
     from ways import SharedServers, Told, Way
 
 FIRST_MESSAGE = ' {"content-type":"audio/l16;rate=16000","event":"websocket:connected","caller":"Ann"}'
 FRAME_BYTES = 640
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With `-n`: one process runs all that are to run alone, behind the others."""
+    for item in items:
+        if item.get_closest_marker("alone"):
+            item.add_marker(pytest.mark.xdist_group("alone"))
+    if "PYTEST_XDIST_TESTRUNUID" in os.environ:
+        items.sort(key=lambda item: item.get_closest_marker("alone") is not None)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """With `-n`: what is to run alone waits until no other process runs a test. This wait is not the test's."""
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    with contextlib.ExitStack() as stack:
+        if run is not None and fcntl is not None:
+            lock = stack.enter_context(Path(tempfile.gettempdir(), f"pytest-{run}.lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+        return (yield)
 
 
 @pytest.fixture(autouse=True)

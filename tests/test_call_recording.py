@@ -168,6 +168,7 @@ Video().run_audio_connector_server(
 """
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 @pytest.mark.parametrize("ending", ["wav", "flac"])
 def test_after_a_kill_all_but_the_last_fifth_of_a_second_is_there(tmp_path: Path, ending: str) -> None:

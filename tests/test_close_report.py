@@ -18,7 +18,7 @@ from websockets.sync.client import connect as sync_connect
 
 from vonage_audio_connector_server import AudioConnectorServerConfig, Client, CloseReport, Video
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.alone]
 
 SECOND = b"\1\1" * 16_000
 

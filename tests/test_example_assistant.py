@@ -23,7 +23,7 @@ from vonage_audio_connector_server.audio import resample
 from vonage_audio_connector_server.simulator.report import report_of
 from vonage_audio_connector_server.testing import TestCall, recording, session
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(400)]
 
 assistant = load_example("assistant")
 

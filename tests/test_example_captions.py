@@ -19,7 +19,7 @@ from example_programs import EXAMPLES, WORDS, load_example, served, until, words
 from vonage_audio_connector_server import watchdog
 from vonage_audio_connector_server.testing import ServerText, recording, session
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
 
 transcribe, minutes = load_example("transcribe"), load_example("minutes")
 

@@ -15,7 +15,7 @@ from vonage_audio_connector_server.simulator.report import write_html
 from vonage_audio_connector_server.simulator.script import parse_script
 from vonage_audio_connector_server.simulator.speech import FOLDER
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
 
 BUSY_MS = 120
 """Frames that are this late change what a detector of voice makes of them."""

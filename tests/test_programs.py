@@ -9,7 +9,7 @@ from test_examples import EXAMPLES, RATE_HZ, SPEECH, call, free_port, running
 
 from vonage_audio_connector_server.simulator import simulate
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.alone]
 
 PROGRAMS = Path(__file__).parent / "programs"
 

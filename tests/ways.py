@@ -116,7 +116,8 @@ class Way:
 
         def dial(path: str = "/", headers: Headers | None = None) -> Caller:
             url = f"ws://127.0.0.1:{port}{prefix}{path}"
-            connection = connect(url, compression=None, additional_headers=headers, proxy=None)
+            # Whatever it doesn't read must not keep it from seeing the close.
+            connection = connect(url, compression=None, additional_headers=headers, proxy=None, max_queue=None)
             return SocketCaller(self.stack.enter_context(connection))
 
         return dial

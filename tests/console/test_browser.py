@@ -19,7 +19,7 @@ from vonage_audio_connector_server.simulator.speech import FOLDER
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [needs_browser, pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(120)]
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 SPEAKS = FOLDER / "librivox-2.wav"

@@ -20,7 +20,7 @@ from vonage_audio_connector_server.simulator import Conversation, Faults, Patien
 from vonage_audio_connector_server.simulator.conversation import question
 from vonage_audio_connector_server.simulator.speech import recording
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(120)]
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
 FILES = Path("/proc/self/fd")  # of Linux

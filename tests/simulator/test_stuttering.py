@@ -13,6 +13,8 @@ from vonage_audio_connector_server.simulator import Faults, Patience, Setup
 from vonage_audio_connector_server.simulator.report import render_html
 from vonage_audio_connector_server.simulator.steps import Network, Step, Wait
 
+pytestmark = pytest.mark.alone
+
 PROGRAM = """
 import asyncio
 import time

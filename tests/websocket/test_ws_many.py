@@ -16,6 +16,7 @@ BLOCK, BLOCKS = 20_000, 50  # a million messages
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of the memory is told in other units elsewhere")
 def test_a_million_messages_leave_the_memory_flat(way: Way) -> None:
     if way.secure or way.protocol != "ours":
