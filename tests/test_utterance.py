@@ -250,6 +250,28 @@ async def test_whoever_waits_for_its_turn_is_held_back() -> None:
 
 
 @on_virtual_clock
+async def test_one_that_is_never_ended_is_told_while_others_wait(caplog: pytest.LogCaptureFixture) -> None:
+    async with talking() as (client, _):
+        forgotten = client.utterance()
+        forgotten.send(SECOND)
+        await anyio.sleep(60)
+        assert caplog.messages == []  # nobody waits
+        waiting = [client.utterance(), client.utterance()]
+        await anyio.sleep(9)
+        forgotten.send(SECOND)
+        await anyio.sleep(9)
+        assert caplog.messages == []
+        await anyio.sleep(60)
+        (told,) = caplog.messages
+        assert "an utterance has brought nothing for 10 s and was not ended; 2 more wait behind it" in told
+        forgotten.end()
+        waiting[0].end()
+        await waiting[0].wait()
+        await anyio.sleep(60)
+        assert len(caplog.messages) == 1  # the last one waits behind nobody's turn
+
+
+@on_virtual_clock
 async def test_where_full_is_an_error_it_is_one_and_nothing_was_taken() -> None:
     async with talking(max_queued_s=2.0, when_full="raise") as (client, _):
         first, second = client.utterance(), client.utterance()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from ..core.ledger import Mark
 from ..errors import AudioConnectorFullError, AudioConnectorInterruptedError
 from ..runtime import TICK_S
+from ..sparing import warn
 from ..waits import CHANGED, Question
 from .call import Call
 from .questions import played
@@ -18,6 +19,10 @@ from .speech import DirectSpeech, SetMark, Speech
 AHEAD_S = 0.1
 """The next one has its turn when so much of the one before is left to be heard: half of the default lead, so that an
 event loop that is late makes no hole."""
+
+STALLED_S = 10.0
+"""So long without a piece, while others wait for their turn: an utterance that nobody has ended. No synthesis takes as
+long between two pieces."""
 
 
 class SpeechQueue:
@@ -36,6 +41,8 @@ class SpeechQueue:
         self._head: Speech | DirectSpeech | None = None  # whose audio goes into the session
         self._waiting: list[Speech | DirectSpeech] = []
         self._is_asking = self._flushes = False
+        self._head_s = 0.0  # when the head last brought something, or something first waited behind it
+        self._is_told = False  # that the head stalls
         call.output.is_saying = lambda: self._is_busy or self._rate.holds
 
     # What was sent directly
@@ -99,6 +106,7 @@ class SpeechQueue:
         self._check_room(speech)
         speech.add(pcm)
         if speech is self._head:
+            self._head_s = self._call.clock()
             speech.pour(self._rate)
 
     def end(self, speech: Speech) -> None:
@@ -168,8 +176,12 @@ class SpeechQueue:
         place = len(self._waiting)
         while place and self._waiting[place - 1].priority < speech.priority:
             place -= 1
+        if not self._waiting:
+            self._head_s = self._call.clock()
         self._waiting.insert(place, speech)
         self._go_on()
+        if self._head is not None:
+            self._call.output.changed()
 
     def _go_on(self) -> None:
         """See to it that the next one follows."""
@@ -185,7 +197,7 @@ class SpeechQueue:
         if not call.is_open or self._ledger.epoch is not self._epoch:
             return None
         if self._head is not None and not self._head.is_ended:
-            return CHANGED
+            return self._ask_stalled(now_s)
         session = call.session
         if session.audio_format is None:  # so nobody knows at which rate it has to be said
             return None if now_s >= session.format_due_s else session.format_due_s
@@ -194,6 +206,23 @@ class SpeechQueue:
         call.output.measure()
         left_s = session.queued_s + session.out.speech_left_s(now_s) - AHEAD_S
         return None if left_s <= 0 else now_s + max(left_s, TICK_S)
+
+    def _ask_stalled(self, now_s: float) -> float:
+        """Say so once where others wait behind one that nobody goes on with."""
+        if self._is_told or not self._waiting:
+            return CHANGED
+        stalled_s = self._head_s + STALLED_S
+        if now_s < stalled_s:
+            return stalled_s
+        self._is_told = True
+        warn(
+            "connection %s: an utterance has brought nothing for %.0f s and was not ended; %d more wait behind it: "
+            "leave its block, or call end() or interrupt()",
+            self._call.id,
+            STALLED_S,
+            len(self._waiting),
+        )
+        return CHANGED
 
     def _next(self) -> None:
         """What had to be waited for is over."""
@@ -210,6 +239,7 @@ class SpeechQueue:
         while self._is_busy and self._ask(call.clock()) is None:
             self._head = self._waiting.pop(0) if self._waiting else None
             if self._head is not None:
+                self._head_s, self._is_told = call.clock(), False
                 self._head.pour(self._rate)
         self._go_on()
         call.output.changed()
