@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+from array import array
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -144,6 +146,31 @@ async def test_clear_buffer_is_silent_at_once_and_tells_what_was_heard() -> None
         assert (await player.output.wait_for_playout()).interrupted is False
 
     await talking(talk)
+
+
+@on_asyncio
+async def test_of_many_interruptions_each_tells_what_was_heard_and_nothing_old_is_heard_after_it() -> None:
+    moments, whole = random.Random(1), 3 * 16_000
+
+    async def talk(player: Player, call: TestCall) -> None:
+        for number in range(1, 41):
+            level = 500 * number  # tells which one it is
+            pcm = array("h", [level]).tobytes() * whole
+            await player.say(pcm, text="One two three.")
+            await anyio.sleep(moments.uniform(0.0, 1.5))
+            player.output.clear_buffer()
+            event = await player.output.wait_for_playout()
+            assert event.interrupted
+            assert len(player.finished) == number
+            await anyio.sleep(moments.choice([0.0, 0.3]))
+            told.append((level, event.playback_position))
+
+    told: list[tuple[int, float]] = []
+    call = await talking(talk)
+    heard = array("h", call.heard)
+    for level, position_s in told:
+        assert position_s == pytest.approx(heard.count(level) / 16_000, abs=0.04)
+    assert [level for level in dict.fromkeys(heard) if level] == [level for level, _ in told if level in heard]
 
 
 @on_asyncio

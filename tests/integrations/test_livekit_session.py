@@ -10,11 +10,13 @@ from typing import Any
 import anyio
 import pytest
 from example_programs import load_example, until
+from livekit import rtc
 from livekit.agents import Agent, AgentSession, APIError, ChatMessage, CloseEvent, llm
+from livekit.agents.voice.transcription import TranscriptSynchronizer
 
 from vonage_audio_connector_server import AudioConnector, Client
 from vonage_audio_connector_server.audio import resample
-from vonage_audio_connector_server.integrations.livekit import attach
+from vonage_audio_connector_server.integrations.livekit import VonageAudioOutput, attach
 from vonage_audio_connector_server.testing import TestCall, assert_same_speech, recording, session
 
 pytestmark = [
@@ -233,3 +235,33 @@ async def test_a_call_that_ends_too_early_leaves_no_session(when: str) -> None:
         await call.wait_ended()
     await until(lambda: len(stage.closed) == 1)
     await until(lambda: asyncio.all_tasks() <= before)
+
+
+async def test_livekits_own_synchronizer_takes_our_output(caplog: pytest.LogCaptureFixture) -> None:
+    """For captions that grow with the sound. It stands between the session and the output."""
+    finished: list[Any] = []
+
+    async def on_connect(client: Client) -> None:
+        synchronizer = TranscriptSynchronizer(next_in_chain_audio=VonageAudioOutput(client), next_in_chain_text=None)
+        audio, text = synchronizer.audio_output, synchronizer.text_output
+        audio.on("playback_finished", finished.append)
+        for interrupts in (True, False):
+            await text.capture_text(ANSWER_TEXT)
+            text.flush()
+            pcm = ANSWER if interrupts else ANSWER[:16_000]
+            await audio.capture_frame(rtc.AudioFrame(pcm, 16_000, 1, len(pcm) // 2))
+            audio.flush()
+            if interrupts:
+                await anyio.sleep(1.2)
+                audio.clear_buffer()
+            await audio.wait_for_playout()
+        await synchronizer.aclose()
+        await client.disconnect()
+
+    async with session(AudioConnector(on_connect)) as call:
+        await call.wait_ended(within_s=5)
+    assert [event.interrupted for event in finished] == [True, False]
+    assert finished[0].playback_position == pytest.approx(1.2, abs=0.2)
+    assert ANSWER_TEXT.startswith(finished[0].synchronized_transcript.strip())
+    assert finished[1].synchronized_transcript == ANSWER_TEXT
+    assert [record.message for record in caplog.records if record.name == "livekit.agents"] == []

@@ -17,7 +17,9 @@ from ...errors import MissingExtraError
 
 try:
     import livekit.agents  # noqa: F401
-except ImportError as exc:
+except ModuleNotFoundError as exc:
+    if exc.name not in ("livekit", "livekit.agents"):  # it is there, and lacks something itself
+        raise
     raise MissingExtraError("The adapter to LiveKit Agents", "livekit") from exc
 
 from .attach import attach
