@@ -12,9 +12,10 @@ import pytest
 from example_programs import load_example, until
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, APIError, ChatMessage, CloseEvent, llm
+from livekit.agents.voice import io
 from livekit.agents.voice.transcription import TranscriptSynchronizer
 
-from vonage_audio_connector_server import AudioConnector, Client
+from vonage_audio_connector_server import DTMF, AudioConnector, Client, Event
 from vonage_audio_connector_server.audio import resample
 from vonage_audio_connector_server.integrations.livekit import VonageAudioOutput, attach
 from vonage_audio_connector_server.testing import TestCall, assert_same_speech, recording, session
@@ -175,7 +176,7 @@ async def test_the_call_ends_and_so_does_the_session() -> None:
         await call.speaks(within_s=2)
         call.hang_up()
         await until(lambda: len(stage.closed) == 1)
-    assert stage.closed[0].error is None
+    assert (stage.closed[0].error, stage.closed[0].reason.value) == (None, "user_initiated")
 
 
 async def test_the_session_ends_and_so_does_the_call_when_all_was_heard() -> None:
@@ -265,3 +266,40 @@ async def test_livekits_own_synchronizer_takes_our_output(caplog: pytest.LogCapt
     assert ANSWER_TEXT.startswith(finished[0].synchronized_transcript.strip())
     assert finished[1].synchronized_transcript == ANSWER_TEXT
     assert [record.message for record in caplog.records if record.name == "livekit.agents"] == []
+
+
+@pytest.mark.slow
+async def test_the_pages_key_press_and_captions() -> None:
+    """Handlers are the program's beside the agent, and so is what gets the text."""
+    stage, lines = Stage(), [""]
+
+    class Captions(io.TextOutput):
+        async def capture_text(self, text: str) -> None:
+            lines[-1] += text
+
+        def flush(self) -> None:
+            lines.append("")
+
+    async def on_connect(client: Client) -> None:
+        stage.session = made = stage.make_session()
+        captions = Captions(label="captions", next_in_chain=None)
+        attach(made, client)
+        assert made.output.audio is not None
+        synchronizer = TranscriptSynchronizer(next_in_chain_audio=made.output.audio, next_in_chain_text=captions)
+        made.output.audio, made.output.transcription = synchronizer.audio_output, synchronizer.text_output
+
+        def on_event(event: Event) -> None:
+            if isinstance(event, DTMF):
+                made.generate_reply(user_input=f"I have pressed {event.digit}.")
+
+        client.set_handler(on_event=on_event)
+        await made.start(Agent(instructions=""))
+
+    async with session(AudioConnector(on_connect)) as call:
+        await until(lambda: stage.session is not None and stage.session.agent_state == "listening")
+        call.press("5")
+        await call.hears(ANSWER, within_s=2, quiet_s=0.8)
+        await until(lambda: len(stage.history) == 2)
+    assert stage.history == [("user", "I have pressed 5.", False), ("assistant", ANSWER_TEXT, False)]
+    await until(lambda: len(stage.closed) == 1)
+    assert lines[0] == ANSWER_TEXT
