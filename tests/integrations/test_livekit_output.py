@@ -111,6 +111,22 @@ async def test_a_segment_is_heard_and_finished_once(wire_hz: int, rate_hz: int, 
 
 
 @on_asyncio
+async def test_the_rate_of_the_frames_may_change_within_a_segment() -> None:
+    async def talk(player: Player, call: TestCall) -> None:
+        await player.capture(resample(PCM[:32_000], 16_000, 24_000), 24_000)
+        await player.capture(PCM[32_000:64_000])
+        await player.capture(resample(PCM[64_000:], 16_000, 48_000), 48_000)
+        player.output.flush()
+        await player.output.wait_for_playout()
+        assert player.positions == [(round(len(PCM) / 32_000, 2), False)]
+
+    call = await talking(talk)
+    call.assert_no_gap(over_ms=0)
+    assert_same_speech(PCM, call.heard)
+    assert heard_s(call) == pytest.approx(len(PCM.strip(b"\0")) / 32_000, abs=0.03)
+
+
+@on_asyncio
 async def test_segments_in_a_row_are_finished_one_by_one_when_they_were_heard() -> None:
     async def talk(player: Player, call: TestCall) -> None:
         for _ in range(3):
@@ -182,6 +198,8 @@ async def test_clear_buffer_finishes_each_segment_that_waits_exactly_once() -> N
         await anyio.sleep(1.5)
         player.output.clear_buffer()
         player.output.clear_buffer()
+        await anyio.sleep(0.1)
+        assert len(call.events) == 2  # both forms of the clear command, once: none took the place of another
         await player.output.capture_frame(frame(PCM[:3_200]))  # belongs to what was cleared: never heard
         await player.output.wait_for_playout()
         assert player.positions == [(1.0, False), (0.5, True), (0.0, True), (0.0, True), (0.0, True)]
@@ -192,7 +210,7 @@ async def test_clear_buffer_finishes_each_segment_that_waits_exactly_once() -> N
         assert player.positions[5:] == [(1.0, False)]
 
     call = await talking(talk)
-    assert heard_s(call) == pytest.approx(2.5, abs=0.08)
+    assert heard_s(call) == pytest.approx(2.6, abs=0.08)
 
 
 @on_asyncio
@@ -359,8 +377,11 @@ async def test_each_segment_has_its_own_text_whichever_comes_first() -> None:
         await player.output.wait_for_playout()
         await player.say(PCM[:16_000], text="Four.")
         await player.output.wait_for_playout()
+        await player.say(PCM[:16_000], text="Five.")
+        await player.say(PCM[:16_000])  # in a row
+        await player.output.wait_for_playout()
         told = [event.synchronized_transcript for event in player.finished]
-        assert told == ["One.", "Two and a half.", None, "Four."]
+        assert told == ["One.", "Two and a half.", None, "Four.", "Five.", None]
 
     await talking(talk)
 

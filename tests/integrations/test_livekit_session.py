@@ -42,6 +42,7 @@ class Stage:
         self.closed: list[CloseEvent] = []
         self.heard_turns: list[float] = []  # their lengths in seconds
         self.finished: list[Any] = []
+        self.clients: list[Client] = []
 
     async def text_of(self, pcm: bytes) -> str:
         self.heard_turns.append(len(pcm) / 32_000)
@@ -51,6 +52,7 @@ class Stage:
         return resample(ANSWER, 16_000, 24_000)
 
     async def on_connect(self, client: Client) -> None:
+        self.clients.append(client)
         self.session = session = self.make_session()
         attach(session, client)
         await session.start(Agent(instructions=""))
@@ -191,6 +193,18 @@ async def test_the_session_ends_and_so_does_the_call_when_all_was_heard() -> Non
         assert_same_speech(ANSWER, call.heard)
 
 
+async def test_what_the_program_says_itself_is_heard_before_the_call_is_closed() -> None:
+    stage = Stage()
+    async with talking(stage) as call:
+        assert stage.session is not None
+        assert stage.session.output.audio is not None
+        stage.session.output.audio.pause()
+        stage.clients[0].send_audio_buffer(ANSWER[:32_000])
+        await stage.session.aclose()
+        await call.wait_ended(within_s=3)
+        assert_same_speech(ANSWER[:32_000], call.heard)
+
+
 async def test_a_session_that_fails_closes_the_call_with_1011() -> None:
     stage = Stage()
 
@@ -226,6 +240,7 @@ async def test_a_call_that_ends_too_early_leaves_no_session(when: str) -> None:
         is_attached.set()
         if when == "before the start":
             await client.wait_closed()
+            await anyio.sleep(0.1)
         await stage.session.start(Slow(instructions=""))
 
     async with session(AudioConnector(on_connect)) as call:

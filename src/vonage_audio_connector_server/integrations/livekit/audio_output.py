@@ -117,8 +117,6 @@ class VonageAudioOutput(io.AudioOutput):
         while self._segments:
             segment = self._segments[0]
             await self._tell_runs(segment)
-            # LiveKit flushes audio and text, and clears, in one turn of the loop: what is told must not come between.
-            await asyncio.sleep(0)
             self._segments.popleft()
             if self._transcript is segment.transcript:
                 self._transcript = Transcript()
