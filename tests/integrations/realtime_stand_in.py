@@ -35,6 +35,7 @@ DELTA_MS = 200
 LOUD = 10 ** (-40 / 20) * 32_768
 STARTS_BLOCKS = 3  # of 20 ms
 SILENCE_MS = 500  # D: the default of `silence_duration_ms`
+DETECTION = {"create_response": True, "interrupt_response": True, "silence_duration_ms": SILENCE_MS}  # D
 KEY = "sk-stand-in-0123456789"
 
 SPEECH = recording("librivox-2", RATE_HZ)
@@ -143,6 +144,7 @@ class StandIn:
     ) -> None:
         self.sessions: list[Session] = []
         self.refuses, self.silent, self.status = refuses, silent, status
+        self.takes_every_format = False
         self._answers: Iterator[Answer] = iter(answers)
         self._last = answers[-1] if answers else Answer()
 
@@ -286,10 +288,14 @@ class Session:
             case "response.create":
                 await self._create_response(event)
             case "response.cancel":
-                if self._running is None or event.get("response_id") not in (None, self._running[0]):
-                    await self.error(event, "response_cancel_not_active", "Cancellation failed: no active response found")
+                running = self._running
+                is_running = running is not None and not running[1].cancel_called
+                if running is None or not is_running or event.get("response_id") not in (None, running[0]):
+                    await self.error(
+                        event, "response_cancel_not_active", "Cancellation failed: no active response found"
+                    )
                 else:
-                    self._running[1].cancel()
+                    running[1].cancel()
             case "conversation.item.create":
                 await self.add_item(Item(self.new_id("item"), "user"), event["item"])
             case "conversation.item.truncate":
@@ -301,14 +307,20 @@ class Session:
     async def _update(self, event: dict[str, Any]) -> None:
         refuses = self._stand_in.refuses
         formats = [event["session"].get("audio", {}).get(side, {}).get("format") for side in ("input", "output")]
-        if refuses is None and any(form not in (None, {"type": "audio/pcm", "rate": RATE_HZ}) for form in formats):
+        if not self._stand_in.takes_every_format and any(
+            form not in (None, {"type": "audio/pcm", "rate": RATE_HZ}) for form in formats
+        ):
             refuses = {"type": "invalid_request_error", "code": "invalid_value", "message": "a format that is none"}
         if refuses is not None:
             self.refused.append(refuses)
             await self.send("error", error=refuses | {"event_id": event.get("event_id")})
             return
         self.settings |= event["session"]
-        await self.send("session.updated", session={"type": "realtime"} | self.settings)
+        caller = self.settings.setdefault("audio", {}).setdefault("input", {})
+        caller["turn_detection"] = caller.get("turn_detection", {"type": "server_vad"})
+        if caller["turn_detection"] is not None:
+            caller["turn_detection"] = DETECTION | caller["turn_detection"]
+        await self.send("session.updated", session=self.settings)
 
     async def _truncate(self, event: dict[str, Any]) -> None:
         item = self.items.get(event["item_id"])
@@ -392,10 +404,10 @@ class Session:
             if answer.failed is not None:
                 status, details = "failed", {"type": "failed", "error": answer.failed}
             else:
-                for number in range(answer.items if answer.pcm else 0):
-                    output.append(await self._speak(response_id, number, answer))
-                for number, (name, arguments) in enumerate(answer.calls, len(output)):
-                    output.append(await self._call_function(response_id, number, name, arguments))
+                items = answer.items if answer.pcm else 0
+                output += [await self._speak(response_id, number, answer) for number in range(items)]
+                for number, (name, arguments) in enumerate(answer.calls, items):
+                    output += [await self._call_function(response_id, number, name, arguments)]
         if scope.cancelled_caught:
             status, details = "cancelled", {"type": "cancelled", "reason": "turn_detected"}
         self._running = None
@@ -423,7 +435,9 @@ class Session:
                 if answer.garbage:
                     await self._socket.send("{not json")
                     await self._socket.send('{"type": "response.output_audio.delta", "delta": 5}')
-                    await self._socket.send(json.dumps({"type": "response.output_audio.delta"} | of_part | {"delta": "A"}))
+                    await self._socket.send(
+                        json.dumps({"type": "response.output_audio.delta"} | of_part | {"delta": "A"})
+                    )
                     await self._socket.send('["no event"]')
                 if answer.dies_after_s is not None and item.sent_ms >= answer.dies_after_s * 1000:
                     if answer.closes is not None:

@@ -41,6 +41,7 @@ class CallerAudio:
 
     Attributes:
         dropped_s: so much was dropped, because nothing took it.
+        is_stopped: it listens no more.
     """
 
     def __init__(self, call: Call) -> None:
@@ -51,14 +52,14 @@ class CallerAudio:
         self._waiting_bytes = 0
         self._until_s = 0.0  # up to when there is audio, by the clock of the call
         self._late_s = LATE_S
-        self._is_stopped = False
+        self.is_stopped = False
         self._more = anyio.Event()
         self._remove = add_tap(call, self._received)
 
     def stop(self) -> None:
         """Listen no more."""
-        if not self._is_stopped:
-            self._is_stopped = True
+        if not self.is_stopped:
+            self.is_stopped = True
             self._remove()
             self._call.output.changed()
             self.wake()
@@ -97,13 +98,13 @@ class CallerAudio:
 
     def _ask(self, now_s: float) -> float | None:
         """Is it time for silence?"""
-        if self._is_stopped or self._call.is_over:
+        if self.is_stopped or self._call.is_over:
             return None
         due_s = self._until_s + self._late_s
         return None if now_s >= due_s else due_s
 
     def _due(self) -> None:
-        if self._is_stopped or self._call.is_over:
+        if self.is_stopped or self._call.is_over:
             return
         now_s = self._call.clock()
         samples = round((now_s - self._until_s) * self._call.out.pacer.rate_hz)

@@ -40,7 +40,7 @@ def detection_of(session: object) -> tuple[bool, bool]:
     """
     found: object = session
     for name in ("audio", "input", "turn_detection"):
-        found = found.get(name) if isinstance(found, Mapping) else None
+        found = found.get(name, {}) if isinstance(found, Mapping) else {}
     if not isinstance(found, Mapping):
         return True, False  # without detection nobody tells when the caller speaks
     return found.get("interrupt_response") is not False, found.get("create_response") is not False

@@ -207,28 +207,32 @@ class RealtimeCall:
         try:
             with anyio.fail_after(READY_S) as limit:
                 async with opened(self._connect) as connection:
-                    settings = {"type": "session.update", "session": self._settings, "event_id": SETTINGS}
-                    await connection.send(settings)  # type: ignore[arg-type]  # the API checks it
-                    while not conversation.is_ready:
-                        await self._receive(connection)
-                    limit.deadline = math.inf
-                    self._ready_s = self._call.clock()
-                    await self._exchange(connection)
-        except LOST as exc:
-            if isinstance(exc, RealtimeClosedError):
-                return exc
-            error = closed_error(exc, conversation.last_error, in_answer=conversation.responses.is_running)
-            error.__cause__ = exc
-            return error
-        raise AssertionError("a session ends with an error")
+                    exc = await self._until_lost(connection, limit)
+        except LOST as failed:
+            exc = failed
+        if isinstance(exc, RealtimeClosedError):
+            return exc
+        error = closed_error(exc, conversation.last_error, in_answer=conversation.responses.is_running)
+        error.__cause__ = exc
+        return error
 
-    async def _exchange(self, connection: AsyncRealtimeConnection) -> None:
-        """Send and receive until the connection is gone."""
-        with single_error():
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._outbox.send_to, connection)
-                while True:
-                    await self._receive(connection)
+    async def _until_lost(self, connection: AsyncRealtimeConnection, limit: anyio.CancelScope) -> Exception:
+        """Send and receive until the connection is gone; returns why."""
+        try:
+            settings = {"type": "session.update", "session": self._settings, "event_id": SETTINGS}
+            await connection.send(settings)  # type: ignore[arg-type]  # the API checks it
+            while not self.is_ready:
+                await self._receive(connection)
+            limit.deadline = math.inf
+            self._ready_s = self._call.clock()
+            with single_error():
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._outbox.send_to, connection)
+                    while True:
+                        await self._receive(connection)
+        except LOST as exc:
+            return exc
+        raise AssertionError("a connection ends with an error")
 
     async def _receive(self, connection: AsyncRealtimeConnection) -> None:
         event, data = await read(connection, self._call.id)
