@@ -27,6 +27,7 @@ from websockets.exceptions import ConnectionClosed, ConnectionClosedError, Conne
 from websockets.frames import Close
 from websockets.http11 import Request, Response
 
+from vonage_audio_connector_server.runtime import single_error
 from vonage_audio_connector_server.testing import recording
 
 RATE_HZ = 24_000
@@ -177,12 +178,13 @@ class StandIn:
     @asynccontextmanager
     async def piped(self) -> AsyncIterator[Pipe]:
         pipe = Pipe()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.serve, PipeEnd(pipe))
-            try:
-                yield pipe
-            finally:
-                tasks.cancel_scope.cancel()
+        with single_error():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.serve, PipeEnd(pipe))
+                try:
+                    yield pipe
+                finally:
+                    tasks.cancel_scope.cancel()
 
     # Over a socket
 

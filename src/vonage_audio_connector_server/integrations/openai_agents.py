@@ -49,7 +49,6 @@ except ImportError as exc:
 
 if TYPE_CHECKING:
     from agents.realtime import RealtimeModelConfig, RealtimeModelEvent, RealtimePlaybackState
-    from agents.realtime.config import RealtimeAudioFormat
 
     from ..client import Client
     from ..results import UtteranceResult
@@ -169,12 +168,6 @@ class HeardTracker(RealtimePlaybackTracker):
             "elapsed_ms": float(item.heard_ms),
         }
 
-    def set_audio_format(self, format: RealtimeAudioFormat) -> None:  # noqa: A002 (the SDK's word)
-        """The session has taken its settings."""
-        if format != "pcm16":
-            raise AudioConnectorConfigError(f"the agent's audio format must be pcm16, not {format!r}")
-        super().set_audio_format(format)
-
 
 class _Joined(RealtimeModelListener):
     """Stands between the session's model and the call.
@@ -263,8 +256,10 @@ class _Joined(RealtimeModelListener):
                 self.voice.end(response_id=response_id)
                 if self._running == response_id:
                     self._running = ""
-            case {"type": "session.updated", "session": {"audio": {"input": {"format": form}}}} if form != PCM:
-                raise AudioConnectorConfigError("the agent's input audio format must be pcm16")
+            case {"type": "session.updated", "session": {"audio": dict(audio)}}:
+                for side in ("input", "output"):
+                    if audio.get(side, {}).get("format", PCM) != PCM:
+                        raise AudioConnectorConfigError(f"the agent's {side}_audio_format must be pcm16, or left out")
 
     async def _interrupted(self) -> None:
         """Fall silent. The session cuts the item that was being heard; what was not heard at all is cut here."""
