@@ -112,7 +112,7 @@ async def agent_session(
         try:
             with single_error():
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_send, caller, session)
+                    tasks.start_soon(_send, caller, session, joined)
                     tasks.start_soon(_close_with_call, client, caller, session)
                     yield session
                     joined.check_open()
@@ -127,8 +127,8 @@ async def agent_session(
         joined.end()
 
 
-async def _send(caller: CallerAudio, session: RealtimeSession) -> None:
-    """Send what the caller says, until the connection is gone: the session's events tell why."""
+async def _send(caller: CallerAudio, session: RealtimeSession, joined: _Joined) -> None:
+    """Send what the caller says, until the connection is gone; then an `async for` over the session ends."""
     try:
         while not caller.is_stopped:
             pcm = caller.take()
@@ -136,8 +136,11 @@ async def _send(caller: CallerAudio, session: RealtimeSession) -> None:
                 await session.send_audio(pcm)
             else:
                 await caller.wait()
-    except (*LOST, AssertionError) as exc:  # that is how the SDK says that the program has closed it
-        logger.debug("the agent's session takes no more: %s", type(exc).__name__)
+    except ConnectionClosed as exc:  # versions before 0.21 tell it here alone, where the session has closed well
+        joined.is_lost(exc)
+        await session.close()
+    except AssertionError:  # that is how the SDK says that the program has closed it
+        logger.debug("the agent's session was closed by the program")
 
 
 async def _close_with_call(client: Client, caller: CallerAudio, session: RealtimeSession) -> None:
@@ -195,6 +198,13 @@ class _Joined(RealtimeModelListener):
         """How the session ended."""
         return closed_error(exc, self._last_error, in_answer=bool(self._running))
 
+    def is_lost(self, exc: ConnectionClosed) -> None:
+        """The connection is gone; several may tell it."""
+        if self._lost is None:
+            self._lost = exc
+            if self._call.is_open:
+                logger.error("connection %s: %s", self._call.id, self.closed(exc))
+
     def check_open(self) -> None:
         """Raise `RealtimeClosedError` where the session has ended by itself and the program's loop has not told it."""
         if self._lost is not None and self._call.is_open:
@@ -219,9 +229,9 @@ class _Joined(RealtimeModelListener):
             elif event.type == "raw_server_event":
                 self._raw(event.data)
             elif event.type == "connection_status" and event.status == "disconnected":
-                self._is_lost(ConnectionClosedOK(Close(NORMAL, ""), None))
+                self.is_lost(ConnectionClosedOK(Close(NORMAL, ""), None))
             elif event.type == "exception" and isinstance(event.exception, ConnectionClosed):
-                self._is_lost(event.exception)
+                self.is_lost(event.exception)
         except AudioConnectorClosedError:
             logger.debug("connection %s: it has ended, and an answer with it", self._call.id)
 
@@ -234,11 +244,6 @@ class _Joined(RealtimeModelListener):
             self.voice.drop_response(response_id)
             self.voice.end(response_id=response_id)
             logger.warning("connection %s: an answer was cut off, because too much of it waits: %s", self._call.id, exc)
-
-    def _is_lost(self, exc: ConnectionClosed) -> None:
-        self._lost = exc
-        if self._call.is_open:
-            logger.error("connection %s: %s", self._call.id, self.closed(exc))
 
     def _raw(self, event: object) -> None:
         """What the SDK doesn't tell otherwise: where an item and a response end, and the formats; and its errors."""
