@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -426,13 +427,12 @@ class Session:
         await self.send("response.content_part.added", **of_part, part={"type": "audio", "transcript": ""})
         size = 2 * RATE_HZ * DELTA_MS // 1000
         pieces = [answer.pcm[at : at + size] for at in range(0, len(answer.pcm), size)]
-        words = answer.text.split()
+        words = re.findall(r"\s*[^\s.!?,]+|[.!?,]", answer.text)  # the API's pieces are no words
         try:
             for at, piece in enumerate(pieces):
                 spoken = words[len(words) * at // len(pieces) : len(words) * (at + 1) // len(pieces)]
                 for word in spoken:
-                    delta = word if word is words[0] else f" {word}"
-                    await self.send("response.output_audio_transcript.delta", **of_part, delta=delta)
+                    await self.send("response.output_audio_transcript.delta", **of_part, delta=word)
                 await self._delta(item, piece, number)
                 if answer.garbage:
                     await self._socket.send("{not json")

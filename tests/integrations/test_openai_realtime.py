@@ -207,6 +207,25 @@ async def test_an_interruption_is_silent_at_once_whatever_else_the_program_plays
     assert program.stand_in.session.truncations == []  # the answer had been heard
 
 
+@virtual
+async def test_a_transcript_has_the_words_as_they_were_written() -> None:
+    text = "It is 3.5 degrees, in the U.S. only! Yes."
+    program = Program(StandIn(answer(3.0, text=text), answer(3.0, text=text)))
+    async with session(program.on_connect) as call:
+        await call.hears(within_s=1)
+        program.call.respond()
+        await call.speaks(within_s=3)
+        await call.wait(1.5)
+        program.call.interrupt()
+        await call.wait(0.2)
+    first, second = program.spoken
+    assert (first.text, first.full_text, first.interrupted) == (text, text, False)
+    assert second.interrupted
+    assert text.startswith(second.text)
+    assert 0.3 < len(second.text) / len(text) < 0.7
+    assert second.full_text == text
+
+
 # Functions
 
 TOOLS = [{"type": "function", "name": name, "parameters": {"type": "object"}} for name in ("weather", "book", "fail")]

@@ -8,8 +8,7 @@ from __future__ import annotations
 import base64
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .. import sparing
 from ..errors import AudioConnectorClosedError, AudioConnectorFullError
@@ -20,7 +19,7 @@ from ._openai_responses import Responses
 from ._openai_settings import detection_of
 from ._openai_tell import Teller
 from ._openai_tools import FAILED, Tools
-from ._openai_voice import Item, Voice
+from ._openai_voice import Item, Transcript, Voice, transcript_of
 
 if TYPE_CHECKING:
     from ..client import Client
@@ -33,25 +32,6 @@ ASKED, CANCELLED, SETTINGS = "vonage-response", "vonage-cancel", "vonage-setting
 
 BUSY = "conversation_already_has_active_response"  # seen in the API, and in code that speaks with it
 NOTHING_TO_CANCEL = "response_cancel_not_active"  # the same
-
-
-@dataclass(frozen=True, slots=True)
-class Transcript:
-    """What was said in one item of the conversation.
-
-    Attributes:
-        role: who said it.
-        text: of the caller as the API has understood it; of the assistant the words that were heard.
-        item_id: the API's.
-        interrupted: the assistant was interrupted.
-        full_text: of the assistant: all that was made by then, heard or not.
-    """
-
-    role: Literal["caller", "assistant"]
-    text: str = field(repr=False)
-    item_id: str
-    interrupted: bool = False
-    full_text: str = field(default="", repr=False)
 
 
 class Conversation:
@@ -260,8 +240,7 @@ class Conversation:
             self._voice.drop(item)  # by the program
             self._cut([item])
         if result.text or result.duration_s:
-            transcript = Transcript("assistant", result.heard_text, item.id, result.interrupted, result.text)
-            await self._teller.now(self._on_transcript, transcript)
+            await self._teller.now(self._on_transcript, transcript_of(item, result))
 
     async def _run_tool(self, session_number: int, response_id: str, call_id: str, name: str, arguments: str) -> None:
         """Call a function of the program, and let the model know its result; a task of the call."""

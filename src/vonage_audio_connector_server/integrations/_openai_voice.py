@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 from ..core.framer import as_pcm
 from ..errors import AudioConnectorFullError, AudioConnectorInterruptedError
@@ -27,7 +27,26 @@ REMEMBERED = 64
 """So many items and responses that are over are remembered, for what comes too late of them."""
 
 _EPSILON_S = 0.001
-_ENDS = tuple(".!?,;:…")
+_ENDS = ".!?,;:…。！？"  # noqa: RUF001 (of Chinese and Japanese)
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What was said in one item of the conversation.
+
+    Attributes:
+        role: who said it.
+        text: of the caller as the API has understood it; of the assistant the words that were heard.
+        item_id: the API's.
+        interrupted: the assistant was interrupted.
+        full_text: of the assistant: all that was made by then, heard or not.
+    """
+
+    role: Literal["caller", "assistant"]
+    text: str = field(repr=False)
+    item_id: str
+    interrupted: bool = False
+    full_text: str = field(default="", repr=False)
 
 
 @dataclass(eq=False)
@@ -49,7 +68,7 @@ class Item:
     utterance: Utterance
     is_ended: bool = False
     is_cut: bool = False
-    text: str = ""  # its last letters, which wait for those behind them
+    text: str = ""  # its last punctuation marks, which wait for what stands behind them
 
     @property
     def heard_ms(self) -> int:
@@ -105,11 +124,12 @@ class Voice:
         item = self._item(item_id, content_index, response_id)
         if item is None:
             return
-        # A text gets a space behind a punctuation mark; pieces of the API are no words: '3', '.', '5'.
+        # An utterance puts a space behind a punctuation mark, but the pieces of the API are no words: '3', '.', '5'.
         text = item.text + text
-        item.text = text if text.endswith(_ENDS) else ""
-        if not item.text:
-            self._say(item, text)
+        said = text.rstrip(_ENDS)
+        item.text = text[len(said) :]
+        if said:
+            self._say(item, said)
 
     def end(self, *, item_id: str = "", response_id: str = "") -> None:
         """Nothing more comes of an item, or of a whole response; both empty: of anything."""
@@ -200,3 +220,10 @@ class Voice:
         call.output.measure()
         out = call.out
         return bool(call.session.queued_s or out.speech_left_s(call.clock()) or call.output.is_saying())
+
+
+def transcript_of(item: Item, result: UtteranceResult) -> Transcript:
+    """What was heard of an item."""
+    # Its last words may have come when its sound was over: all of it was heard all the same.
+    heard = result.heard_text if result.interrupted else result.text
+    return Transcript("assistant", heard, item.id, result.interrupted, result.text)

@@ -30,11 +30,10 @@ from ..close_codes import NORMAL
 from ..errors import AudioConnectorClosedError, AudioConnectorConfigError, AudioConnectorFullError, MissingExtraError
 from ..runtime import on_trio, single_error
 from ._openai_caller import CallerAudio
-from ._openai_conversation import Transcript
 from ._openai_errors import LOST, RealtimeClosedError, RealtimeError, api_error, closed_error
 from ._openai_settings import PCM
 from ._openai_tell import Teller, check_function
-from ._openai_voice import Item, Voice
+from ._openai_voice import Item, Transcript, Voice, transcript_of
 
 try:
     from agents.realtime import (
@@ -283,8 +282,7 @@ class _Joined(RealtimeModelListener):
                 await self._say({"type": "response.cancel"})
             await self._truncate(item)
         if result.text or result.duration_s:
-            transcript = Transcript("assistant", result.heard_text, item.id, result.interrupted, result.text)
-            await self._teller.now(self._on_transcript, transcript)
+            await self._teller.now(self._on_transcript, transcript_of(item, result))
 
     async def _truncate(self, item: Item) -> None:
         end = {"item_id": item.id, "content_index": item.content_index, "audio_end_ms": item.heard_ms}

@@ -29,12 +29,13 @@ from ..runtime import on_trio, single_error
 from ..signatures import takes
 from ..steps import Handler
 from ._openai_caller import CallerAudio
-from ._openai_conversation import SETTINGS, Conversation, Transcript
+from ._openai_conversation import SETTINGS, Conversation
 from ._openai_errors import LOST, RealtimeClosedError, RealtimeError, RealtimeToolError, closed_error
 from ._openai_link import Connect, Outbox, opened, read
 from ._openai_settings import settings_of
 from ._openai_tell import Teller, check_function
 from ._openai_tools import Tools
+from ._openai_voice import Transcript
 
 if TYPE_CHECKING:
     from openai.resources.realtime.realtime import AsyncRealtimeConnection
