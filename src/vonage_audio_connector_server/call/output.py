@@ -80,12 +80,19 @@ class Output:
         self.pump_soon()
 
     def queue_audio(
-        self, pcm: bytes, now_s: float, frame_bytes: int | None, frame_ms: int, end: bool, flush: bool
+        self,
+        pcm: bytes,
+        now_s: float,
+        frame_bytes: int | None,
+        frame_ms: int,
+        end: bool,
+        flush: bool,
+        has_room: bool = False,
     ) -> Mark:
         """Send audio; see `Session.queue_audio`."""
         if flush:
             self.measure()
-        mark = self._session.queue_audio(pcm, now_s, frame_bytes, frame_ms, end=end, flush=flush)
+        mark = self._session.queue_audio(pcm, now_s, frame_bytes, frame_ms, end=end, flush=flush, has_room=has_room)
         if self._session.is_full or now_s - self._turn.began_s > TURN_S:
             self.holds_back = True
         if flush:

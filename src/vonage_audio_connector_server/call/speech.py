@@ -73,7 +73,8 @@ class Speech:
         pcm = b"".join(parts)
         if pcm or self.is_ended or self.mark is None:
             call = self.call
-            mark = call.output.queue_audio(pcm, call.clock(), None, FRAME_MS, self.is_ended, False)
+            # What is given is checked by the queue; an end must not fail because all of it waits.
+            mark = call.output.queue_audio(pcm, call.clock(), None, FRAME_MS, self.is_ended, False, has_room=True)
             self._set_mark(mark if self.mark is None else self.mark._replace(samples=mark.end - self.mark.start))
 
     def drop(self) -> None:

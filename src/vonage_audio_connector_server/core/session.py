@@ -144,10 +144,12 @@ class Session:
         *,
         end: bool = False,
         flush: bool = False,
+        has_room: bool = False,
     ) -> Mark:
         """Queue whole samples of PCM behind what is queued; `end` pads the last frame with silence now.
 
-        `flush` does what `clear` does first, in the same step, once the audio is known to be playable.
+        `flush` does what `clear` does first, in the same step, once the audio is known to be playable. `has_room`: who
+        calls has made sure that there is.
 
         Without `end`, what is left of the last frame waits for the next call. Where none comes, it goes out padded in
         time to be played behind it. A live source, which is never ahead, has `REMAINDER_WAIT_S` instead: padding
@@ -163,7 +165,7 @@ class Session:
                 self._adopt(named)
         if flush:
             self.clear(now_s)
-        else:
+        elif not has_room:
             self.check_room()
         mark = self.out.ledger.accept(len(pcm) // SAMPLE_BYTES)
         if self.audio_format is None:
