@@ -86,6 +86,8 @@ class _Kept(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "websockets.client":  # the router's own end
+            return
         self.lines.append(f"{record.name}: {record.getMessage()}")
         if record.exc_info and record.exc_info[0] is not None:
             self.lines += traceback.format_exception(*record.exc_info)

@@ -260,7 +260,9 @@ class FakeAPI:
                 raw = self.rfile.read(length)
                 body = json.loads(raw) if raw else None
                 status, answer = fake.take(Asked(self.command, self.path, dict(self.headers), body))
-                content = answer if isinstance(answer, bytes) else b"" if answer is None else json.dumps(answer).encode()
+                content = (
+                    answer if isinstance(answer, bytes) else b"" if answer is None else json.dumps(answer).encode()
+                )
                 with contextlib.suppress(OSError):  # nobody waits any more
                     self.send_response(status)
                     self.send_header("content-length", str(len(content)))

@@ -156,9 +156,7 @@ async def test_without_a_token_it_is_told_by_what_there_is(
     assert len(fake.disconnects) == 1
 
 
-async def test_another_connection_is_not_taken_for_it(
-    fake: FakeAPI, credentials: Credentials, session_id: str
-) -> None:
+async def test_another_connection_is_not_taken_for_it(fake: FakeAPI, credentials: Credentials, session_id: str) -> None:
     """A stranger of the same session comes first: the right one is found all the same."""
     connector = AudioConnector(echo)
     setup = Setup(headers={"x-opentok-ws-sessionid": session_id})
@@ -311,7 +309,9 @@ async def test_a_query_that_is_dropped_on_the_way_is_told(
 ) -> None:
     monkeypatch.setattr(session_audio, "ARRIVE_S", 0.3)
     fake.uri_of = lambda uri: uri.partition("?")[0]
-    with pytest.raises(AudioConnectorSessionError, match=r"came without its token, and was refused with HTTP 403.*quer"):
+    with pytest.raises(
+        AudioConnectorSessionError, match=r"came without its token, and was refused with HTTP 403.*quer"
+    ):
         async with live(guarded()):
             raise AssertionError
 

@@ -102,8 +102,7 @@ def find_credentials(env_file: str | os.PathLike[str] | None = None) -> Credenti
         AudioConnectorConfigError: there are none, one is missing or can't be used. No message shows a secret.
         MissingExtraError: there is a file, and reading it takes the extra `vonage`.
     """
-    values = read_env_file(env_file) | {name: value for name, value in os.environ.items() if value}
-    given = {name: value for name, value in values.items() if value and not value.startswith(_PLACEHOLDER)}
+    given = {name: value for name, value in find_variables(env_file).items() if not value.startswith(_PLACEHOLDER)}
     try:
         if "VONAGE_APPLICATION_ID" in given or "VONAGE_PRIVATE_KEY" in given:
             application_id, key = _both(given, "VONAGE_APPLICATION_ID", "VONAGE_PRIVATE_KEY")
@@ -119,13 +118,17 @@ def find_credentials(env_file: str | os.PathLike[str] | None = None) -> Credenti
     )
 
 
-def read_env_file(env_file: str | os.PathLike[str] | None = None) -> dict[str, str]:
-    """What a file of variables says; of `.env` in the current folder nothing, if there is none.
+def find_variables(env_file: str | os.PathLike[str] | None = None) -> dict[str, str]:
+    """What is set in the environment, and what it has not, in a file; the arguments are those of `find_credentials`.
 
     Raises:
         AudioConnectorConfigError: the file can't be read.
-        MissingExtraError: reading it takes the extra `vonage`.
+        MissingExtraError: there is a file, and reading it takes the extra `vonage`.
     """
+    return _read_file(env_file) | {name: value for name, value in os.environ.items() if value}
+
+
+def _read_file(env_file: str | os.PathLike[str] | None) -> dict[str, str]:
     path = Path(ENV_FILE if env_file is None else env_file)
     if env_file is None and not path.is_file():
         return {}

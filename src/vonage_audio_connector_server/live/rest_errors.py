@@ -81,11 +81,10 @@ def _reason(error: Exception) -> str:
     """The innermost cause, in its own words: the outer ones repeat the request."""
     found: BaseException = error
     while True:
-        inner = getattr(found, "reason", None)  # of urllib3's errors
-        within = [inner, *found.args] if isinstance(inner, BaseException) else found.args
-        causes = [one for one in within if isinstance(one, BaseException)]
-        if not causes:
+        within = [getattr(found, "reason", None), *found.args, found.__cause__]  # urllib3 has it in all three places
+        inner = next((one for one in within if isinstance(one, BaseException)), None)
+        if inner is None:
             break
-        found = causes[0]
-    text = str(found.strerror) if isinstance(found, OSError) and found.strerror else str(found)
+        found = inner
+    text = found.strerror if isinstance(found, OSError) and found.strerror else str(found)
     return text.rpartition("): ")[2].partition(" (_ssl")[0].strip() or type(found).__name__

@@ -38,12 +38,12 @@ def run_server(config: AudioConnectorServerConfig, drain_s: float = DRAIN_S) -> 
 
 
 async def _serve_until_signal(config: AudioConnectorServerConfig, drain_s: float) -> None:
-    async with _signalled() as signalled:
-        told = asyncio.create_task(signalled.wait())
+    async with signalled() as told_to_stop:
+        told = asyncio.create_task(told_to_stop.wait())
         starting = asyncio.create_task(start_server(config))
         await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():  # told to stop while on_start runs
-            _restore_signals()
+            restore_signals()
             starting.cancel()
             await asyncio.wait({starting})
             return
@@ -51,7 +51,7 @@ async def _serve_until_signal(config: AudioConnectorServerConfig, drain_s: float
             async with starting.result() as handle:
                 closed = asyncio.create_task(handle.wait_closed())
                 await asyncio.wait({closed, told}, return_when=asyncio.FIRST_COMPLETED)
-                _restore_signals()
+                restore_signals()
                 if handle.calls and drain_s > 0:
                     logger.info("waiting %g s for %d calls to end; Ctrl-C again ends them", drain_s, handle.calls)
                 await handle.stop(drain_s)
@@ -61,7 +61,7 @@ async def _serve_until_signal(config: AudioConnectorServerConfig, drain_s: float
 
 
 @contextlib.asynccontextmanager
-async def _signalled() -> AsyncIterator[asyncio.Event]:
+async def signalled() -> AsyncIterator[asyncio.Event]:
     """An event that SIGINT and SIGTERM set, where the program can have signal handlers."""
     event = asyncio.Event()
     # NotImplementedError: Windows' loops. ValueError, RuntimeError: not in the main thread.
@@ -71,10 +71,11 @@ async def _signalled() -> AsyncIterator[asyncio.Event]:
     try:
         yield event
     finally:
-        _restore_signals()
+        restore_signals()
 
 
-def _restore_signals() -> None:
+def restore_signals() -> None:
+    """Let signals do again what they do without `signalled`."""
     with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)
