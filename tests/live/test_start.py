@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,7 +28,6 @@ from vonage_audio_connector_server.simulator.call import SimulatedCall
 from vonage_audio_connector_server.simulator.opening import call_app
 from vonage_audio_connector_server.simulator.setup import Setup
 
-from .conftest import assert_no_secret, told_by
 from .fake_api import FakeAPI, Leg, into_app, never
 
 pytestmark = pytest.mark.anyio
@@ -205,8 +205,6 @@ async def test_a_cancellation_ends_it(live: Live, fake: FakeAPI) -> None:
 
 
 async def test_a_cancellation_during_the_connect_call_waits_and_ends_it(live: Live, fake: FakeAPI) -> None:
-    import threading
-
     fake.hold = threading.Event()
 
     async def let_go() -> None:
@@ -296,7 +294,7 @@ async def test_a_socket_that_never_comes_has_a_likely_cause(
     assert len(fake.disconnects) == 1  # what was started is ended
 
 
-async def test_one_that_is_refused_is_told_at_once(live: Live, fake: FakeAPI, private_key: str) -> None:
+async def test_one_that_is_refused_is_told_at_once(live: Live, fake: FakeAPI) -> None:
     connector = AudioConnector(echo, authorize=lambda info: False)
     with pytest.raises(AudioConnectorSessionError, match="reached this server and was refused with HTTP 403, autho"):
         async with live(connector):
@@ -321,6 +319,31 @@ async def test_a_secret_in_the_address_stays_there(live: Live, fake: FakeAPI) ->
     async with live(connector, f"{URI}?secret=hush-hush-hush-hush"):
         pass
     assert fake.connects[0].body["websocket"]["uri"] == f"{URI}?secret=hush-hush-hush-hush"
+
+
+async def test_a_refusal_of_the_api_starts_nothing(live: Live, fake: FakeAPI) -> None:
+    """The sentences of all refusals are in test_api.py."""
+    fake.answers = [(409, {"message": "no"})]
+    with pytest.raises(AudioConnectorSessionError, match="HTTP 409: the session is not a routed one") as caught:
+        async with live(guarded()):
+            raise AssertionError
+    assert caught.value.status == 409
+    assert not fake.disconnects
+
+
+async def test_an_answer_that_trickles_in_is_not_waited_for_and_ended_when_it_comes(
+    live: Live, fake: FakeAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time-out of `requests` is for each part of an answer; the limit of the whole call is ours."""
+    monkeypatch.setattr(session_audio, "REST_S", 0.1)  # not that of the request itself
+    fake.hold = threading.Event()
+    fake.router = never
+    with pytest.raises(AudioConnectorSessionError, match=r"the connect call was not answered within 0\.2 s"):
+        async with live(guarded()):
+            raise AssertionError
+    assert not fake.disconnects
+    fake.hold.set()
+    assert await anyio.to_thread.run_sync(fake.disconnected.wait, 10)
 
 
 async def test_a_socket_that_comes_after_all_is_closed(
@@ -369,46 +392,3 @@ async def test_what_can_not_be_is_refused_before_anything_is_sent(
         async with start_session_audio(**settings):
             raise AssertionError
     assert not fake.asked
-
-
-REFUSALS = [
-    ((400, {"message": "Invalid session"}), "HTTP 400: the session id, the address or another value is wrong"),
-    ((403, {"message": "no"}), "HTTP 403: the credentials are not accepted"),
-    ((404, {"message": "no"}), "HTTP 404: it knows no such session or project"),
-    ((409, {"message": "no"}), "HTTP 409: the session is not a routed one"),
-    ((429, {"message": "no"}), "HTTP 429: there were too many requests"),
-    ((500, b"<html>"), "HTTP 500: it has a fault of its own"),
-    ((200, {"id": "x"}), "answered without a connectionId"),
-]
-
-
-@pytest.mark.parametrize(("answer", "told"), REFUSALS, ids=lambda value: str(value[0]) if type(value) is tuple else "")
-async def test_each_refusal_is_one_sentence(
-    live: Live, fake: FakeAPI, answer: tuple[int, Any], told: str, private_key: str
-) -> None:
-    fake.answers = [answer]
-    with pytest.raises(AudioConnectorSessionError) as caught:
-        async with live(guarded()):
-            raise AssertionError
-    sentence = str(caught.value)
-    assert told in sentence
-    assert "\n" not in sentence
-    assert caught.value.status == (None if answer[0] == 200 else answer[0])
-    assert_no_secret(told_by(caught.value), fake, private_key)
-    assert not fake.disconnects
-
-
-async def test_an_answer_that_repeats_the_request_shows_no_secret(
-    live: Live, fake: FakeAPI, private_key: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def repeat(asked: Any) -> tuple[int, Any]:
-        fake.asked.append(asked)
-        return 400, {"message": f"bad: {asked.body} {asked.credentials}"}
-
-    monkeypatch.setattr(fake, "take", repeat)
-    bearer = "Bearer " + "s" * 40
-    with pytest.raises(AudioConnectorSessionError) as caught:
-        async with live(guarded(), headers={"authorization": bearer}):
-            raise AssertionError
-    assert "HTTP 400" in str(caught.value)
-    assert_no_secret(told_by(caught.value), fake, private_key)

@@ -172,7 +172,7 @@ def _read_key(given: object) -> str:
                 "name the file private.key that the dashboard has given you"
             ) from None
         where = "the file of private_key"
-    text = text.replace("\\n", "\n")  # as it stands in files of variables, on one line
+    text = text.replace("\\n", "\n").strip()  # as it stands in files of variables, on one line
     if _PEM not in text:
         kind = re.search(r"-----BEGIN ([A-Z ]+)-----", text)
         found = f"it holds '{kind[1].lower()}'" if kind else "it holds no key in PEM form"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import ssl
 from urllib.parse import urlsplit
 
@@ -89,10 +90,19 @@ async def try_address(host: str, port: int, is_tls: bool) -> str | None:
     except OSError as exc:
         if await _has_no_address(host):
             return f"{host} has no address in the DNS: is the name right, and the tunnel running?"
-        cause = exc.__cause__ or exc
-        reason = getattr(cause, "strerror", None) or type(cause).__name__
-        return f"{where} can't be reached from here ({reason}): is the tunnel or the proxy running?"
+        return f"{where} can't be reached from here ({_reason(exc)}): is the tunnel or the proxy running?"
     return None
+
+
+def _reason(error: OSError) -> str:
+    """What the system says, below what asyncio, trio and anyio make of it."""
+    found: BaseException = error
+    while not (isinstance(found, OSError) and isinstance(found.errno, int)):
+        inner = found.exceptions[0] if isinstance(found, BaseExceptionGroup) else found.__cause__
+        if inner is None:
+            return type(found).__name__
+        found = inner
+    return os.strerror(found.errno)
 
 
 async def _has_no_address(host: str) -> bool:
