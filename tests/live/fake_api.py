@@ -265,6 +265,7 @@ class FakeAPI:
                 )
                 with contextlib.suppress(OSError):  # nobody waits any more
                     self.send_response(status)
+                    self.send_header("content-type", "text/html" if isinstance(answer, bytes) else "application/json")
                     self.send_header("content-length", str(len(content)))
                     self.end_headers()
                     self.wfile.write(content)

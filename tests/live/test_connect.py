@@ -8,10 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from typer.testing import CliRunner
 
 from vonage_audio_connector_server.cli.commands import app
@@ -145,8 +147,20 @@ def test_a_signal_ends_it(
 
 
 @pytest.mark.slow
-def test_time_ends_it(application: str, fake: FakeAPI, private_key: str) -> None:
-    with running(application, "a_live_bot.py:on_connect", "--for", "1s", port=free_port()) as process:
+def test_time_ends_it_over_tls(
+    application: str,
+    folder: Path,
+    authority: trustme.CA,
+    fake: FakeAPI,
+    private_key: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(folder / "ca.pem"))  # for the router
+    port = free_port()
+    options = ("--for", "1s", "--certfile", "server.pem", "--uri", f"wss://localhost:{port}/vonage")
+    with running(application, "a_live_bot.py:on_connect", *options, port=port) as process:
         output, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     assert "It was ended by a force-disconnect, after 1 s." in output
@@ -169,8 +183,6 @@ def test_a_program_that_fails_ends_it(project: str, fake: FakeAPI, private_key: 
 
 @pytest.mark.slow
 def test_a_signal_during_the_connect_call_waits_for_its_answer_and_ends_it(application: str, fake: FakeAPI) -> None:
-    import threading
-
     fake.hold = threading.Event()
     with running(application, "a_live_bot.py:on_connect", port=free_port()) as process:
         assert fake.held.wait(20)
@@ -214,8 +226,6 @@ def test_a_refusal_is_one_line(join: Run, fake: FakeAPI, status: int, private_ke
 
 
 def test_an_api_that_is_slow(join: Run, fake: FakeAPI, monkeypatch: pytest.MonkeyPatch) -> None:
-    import threading
-
     monkeypatch.setattr(api, "REST_S", 1)
     fake.hold = threading.Event()
     try:
@@ -252,7 +262,8 @@ def test_a_socket_that_never_comes(join: Run, fake: FakeAPI, monkeypatch: pytest
     assert len(fake.disconnects) == 1
 
 
-def test_a_force_disconnect_that_fails_is_told(join: Run, fake: FakeAPI) -> None:
+def test_a_force_disconnect_that_fails_is_told(join: Run, fake: FakeAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session_audio, "CLOSE_S", 0.1)
     fake.disconnect_status = [403]
     code, output, error = join("--for", "0.2s")
     assert code == 1

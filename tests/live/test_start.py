@@ -245,7 +245,10 @@ async def test_stop_can_be_called_twice(live: Live, fake: FakeAPI) -> None:
     assert len(fake.disconnects) == 1
 
 
-async def test_a_force_disconnect_that_fails_is_tried_again(live: Live, fake: FakeAPI) -> None:
+async def test_a_force_disconnect_that_fails_is_tried_again(
+    live: Live, fake: FakeAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session_audio, "RETRY_S", 0.01)
     fake.disconnect_status = [503, 500]
     async with live(guarded()) as call:
         pass
@@ -366,6 +369,7 @@ async def test_a_socket_that_comes_after_all_is_closed(
     assert leg.ended is not None
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize(
     ("options", "told"),
     [
