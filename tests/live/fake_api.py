@@ -35,6 +35,8 @@ APPLICATION_ID = "0a1b2c3d-0000-4000-8000-00805f9b34fb"
 API_KEY = "46012345"
 API_SECRET = "5e8c1f0a9b7d3e6c2a4f8d1b0c9e7a6f5d4c3b2a"  # 40 characters, as real ones have
 
+NEW_SESSION = "2_MX5uZXd-c2Vzc2lvbn4"
+
 _CONNECT = re.compile(r"/v2/project/([\w-]+)/connect")
 _CONNECTION = re.compile(r"/v2/project/([\w-]+)/session/([^/]+)/connection/([^/]+)")
 
@@ -65,7 +67,7 @@ class Leg:
     over: threading.Event = field(default_factory=threading.Event)
     refused: str | None = None
     ended: str | None = None
-    heard: bytes = b""
+    loud: threading.Event = field(default_factory=threading.Event)  # something loud is heard
     hang_up: Callable[[], object] = lambda: None
 
     def setup(self, *, headers_in_request: bool, ids_in_request: bool) -> Setup:
@@ -102,12 +104,16 @@ async def _stay(leg: Leg, call: SimulatedCall) -> None:
         await hung_up.wait()
         call.hang_up()
 
+    async def listen() -> None:
+        await call.until(lambda now_s: None if call.twin.loud else CHANGED)
+        leg.loud.set()
+
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(hang_up)
+        tasks.start_soon(listen)
         await call.until(lambda now_s: CHANGED)
         tasks.cancel_scope.cancel()
     leg.ended = str(call.ended)
-    leg.heard = call.heard
 
 
 Router = Callable[["FakeAPI", Leg], object]
@@ -194,7 +200,7 @@ class FakeAPI:
 
     @property
     def connects(self) -> list[Asked]:
-        return [one for one in self.asked if one.method == "POST"]
+        return [one for one in self.asked if _CONNECT.fullmatch(one.path)]
 
     @property
     def disconnects(self) -> list[Asked]:
@@ -205,7 +211,7 @@ class FakeAPI:
         found = [API_SECRET]
         for one in self.asked:
             found.append(one.credentials)
-            if one.body is not None:
+            if isinstance(one.body, dict):
                 found += [one.body["token"], *one.body["websocket"].get("headers", {}).values()]
                 query = urlsplit(one.body["websocket"]["uri"]).query
                 found += [pair.partition("=")[2] for pair in query.split("&") if pair]
@@ -216,6 +222,8 @@ class FakeAPI:
         self.asked.append(asked)
         if _CONNECT.fullmatch(asked.path) and asked.method == "POST":
             return self._connect(asked)
+        if (asked.method, asked.path) == ("POST", "/session/create"):
+            return 200, [{"session_id": NEW_SESSION}] if "p2p.preference=disabled" in asked.body else []  # routed
         found = _CONNECTION.fullmatch(asked.path)
         if found is None or asked.method != "DELETE":
             return 404, {"message": "no such path"}
@@ -258,7 +266,8 @@ class FakeAPI:
             def do_POST(self) -> None:
                 length = int(self.headers.get("content-length") or 0)
                 raw = self.rfile.read(length)
-                body = json.loads(raw) if raw else None
+                is_json = self.headers.get("content-type") == "application/json"
+                body = json.loads(raw) if raw and is_json else raw.decode()
                 status, answer = fake.take(Asked(self.command, self.path, dict(self.headers), body))
                 content = (
                     answer if isinstance(answer, bytes) else b"" if answer is None else json.dumps(answer).encode()

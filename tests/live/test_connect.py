@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
@@ -22,7 +24,7 @@ from vonage_audio_connector_server.cli.target import CommandError
 from vonage_audio_connector_server.live import api, session_audio
 
 from .conftest import APPLICATION_SESSION, PROJECT_SESSION, assert_no_secret
-from .fake_api import API_KEY, API_SECRET, APPLICATION_ID, FakeAPI, never
+from .fake_api import API_KEY, API_SECRET, APPLICATION_ID, Asked, FakeAPI, never
 
 RUN = (sys.executable, "-c", "from vonage_audio_connector_server.cli import main; main()")
 
@@ -128,7 +130,6 @@ def test_a_signal_ends_it(
         process.send_signal(number)
         output, errors = process.communicate(timeout=20)
 
-    printed += output
     (leg,) = fake.legs.values()
     assert process.returncode == 0, errors
     assert printed.splitlines()[:3] == [
@@ -136,14 +137,14 @@ def test_a_signal_ends_it(
         f"Starting the audio of session {session_id} for 127.0.0.1/vonage",
         "Its socket has come.",
     ]
-    assert "It was ended by a force-disconnect" in printed
+    assert re.fullmatch(r"Ending it\.\nIt was ended by a force-disconnect, after \d+ s\.\n", output)
     assert len(fake.disconnects) == 1
     assert leg.over.wait(10)
     assert leg.refused is None
     assert "token=" in leg.websocket["uri"]
     assert "Traceback" not in errors
     assert "DEBUG" in errors  # the control: all was logged
-    assert_no_secret(printed + errors, fake, private_key)
+    assert_no_secret(printed + output + errors, fake, private_key)
 
 
 @pytest.mark.slow
@@ -192,6 +193,32 @@ def test_a_signal_during_the_connect_call_waits_for_its_answer_and_ends_it(appli
     assert process.returncode == 0, errors
     assert len(fake.disconnects) == 1
     assert "Traceback" not in errors
+
+
+@pytest.mark.slow
+def test_another_signal_does_not_keep_it_from_being_ended(
+    application: str, fake: FakeAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answer, take = threading.Event(), threading.Event(), fake.take
+
+    def take_slowly(one: Asked) -> tuple[int, Any]:
+        if one.method == "DELETE":
+            asked.set()
+            answer.wait(20)
+        return take(one)
+
+    monkeypatch.setattr(fake, "take", take_slowly)
+    with running(application, "a_live_bot.py:on_connect", port=free_port()) as process:
+        read_until(process, "Ctrl-C ends it.")
+        process.send_signal(signal.SIGINT)
+        assert asked.wait(10)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        answer.set()
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    assert "Traceback" not in errors
+    assert len(fake.disconnects) == 1
 
 
 def run(*arguments: object) -> tuple[int, str, str]:

@@ -118,6 +118,16 @@ def test_without_a_body_it_is_the_session_of_the_route(served: Served, fake: Fak
     assert fake.connects[0].body["sessionId"] == session_id
 
 
+def test_a_secret_in_the_query_is_not_in_the_log(
+    served: Served, fake: FakeAPI, session_id: str, everything_logged: list[str]
+) -> None:
+    served.add(authorize=SharedSecret(SECRET, query="secret"))
+    assert served.post({"sessionId": session_id}, params={"secret": SECRET}).status_code == 200
+    logged = [line for line in everything_logged if line.startswith("uvicorn.access")]
+    assert logged
+    assert not [line for line in logged if SECRET in line]
+
+
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer wrong-wrong-wrong"}])
 def test_who_may_not_is_told_so(served: Served, fake: FakeAPI, session_id: str, headers: dict[str, str]) -> None:
     served.add()
@@ -237,7 +247,6 @@ async def test_draining_ends_it_under_our_server_and_starts_no_other(
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_who_hangs_up_before_the_answer_has_started_nothing_that_stays(
     fake: FakeAPI, credentials: Credentials, session_id: str
 ) -> None:

@@ -114,7 +114,7 @@ def connect(
         refuse(exc, FAILED)
     except (AudioConnectorError, OSError) as exc:
         refuse(exc)
-    except KeyboardInterrupt:  # a second Ctrl-C, while it was ended
+    except KeyboardInterrupt:  # before anything was started
         raise typer.Exit(INTERRUPTED) from None
     raise typer.Exit(code)
 
@@ -140,7 +140,7 @@ def _program(target: str, rate_hz: int | None, transport: JSONTransport | None) 
 
 async def _until_told(config: AudioConnectorServerConfig | None, settings: dict[str, Any]) -> int:
     """Carry it out until it ends, or a signal comes; returns the exit code."""
-    from ..server.until_signal import restore_signals, signalled
+    from ..server.until_signal import signalled
     from ..video import Video
 
     async with AsyncExitStack() as stack:
@@ -152,13 +152,14 @@ async def _until_told(config: AudioConnectorServerConfig | None, settings: dict[
         joined = _Joined(settings)
         audio = asyncio.create_task(joined.run())
         told = asyncio.create_task(told_to_stop.wait())
-        try:
-            await asyncio.wait({audio, told}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            restore_signals()  # a second Ctrl-C doesn't wait
-            told.cancel()
+        await asyncio.wait({audio, told}, return_when=asyncio.FIRST_COMPLETED)
+        if not audio.done():
+            typer.echo("Ending it.")
             audio.cancel()
-            await asyncio.wait({audio})
+            await asyncio.wait(
+                {audio}
+            )  # half a minute at most; another Ctrl-C doesn't change it: it would be billed on
+        told.cancel()
         if not audio.cancelled():
             audio.result()  # raises its error
         return joined.exit_code

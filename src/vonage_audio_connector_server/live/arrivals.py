@@ -101,6 +101,7 @@ class Arrivals:
 
     def expect(self, arrival: Arrival) -> None:
         """Tell of this one, from now on."""
+        self._forget_old()
         self._open.append(arrival)
 
     def forget(self, arrival: Arrival) -> None:
@@ -112,14 +113,16 @@ class Arrivals:
         """Nobody waits any more; if it comes after all it is closed, because it would be billed for nothing."""
         arrival.given_up_s = monotonic()
 
+    def _forget_old(self) -> None:
+        if self._open:
+            now_s = monotonic()
+            self._open = [one for one in self._open if one.given_up_s is None or now_s - one.given_up_s < GIVEN_UP_S]
+
     # For the connector
 
     def came(self, client: Client) -> None:
         """A connection was let in, and is served now."""
-        if not self._open:
-            return
-        now_s = monotonic()
-        self._open = [one for one in self._open if one.given_up_s is None or now_s - one.given_up_s < GIVEN_UP_S]
+        self._forget_old()
         for arrival in self._open:
             if arrival.came(client):
                 if arrival.given_up_s is not None:

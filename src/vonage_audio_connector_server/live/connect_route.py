@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from ..admission.gate import Refusal, ask, connection_data
+from ..admission.gate import Refusal, ask, connection_data, mask_query
 from ..admission.tokens import OneTimeTokens
 from ..config import Authorize
 from ..core.json_audio import JSONTransport
@@ -115,7 +115,9 @@ class _Endpoint:
         if self._connector.draining:
             return _error(503, "the server is stopping")
         if self._authorize is not None:
-            said = await ask(self._authorize, connection_data(request.scope))
+            info = connection_data(request.scope)
+            mask_query(request.scope, self._authorize)
+            said = await ask(self._authorize, info)
             if isinstance(said, Refusal):
                 return _error(said.status, "this request is not allowed to start the audio of a session")
         try:

@@ -43,7 +43,7 @@ async def _serve_until_signal(config: AudioConnectorServerConfig, drain_s: float
         starting = asyncio.create_task(start_server(config))
         await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():  # told to stop while on_start runs
-            restore_signals()
+            _restore_signals()
             starting.cancel()
             await asyncio.wait({starting})
             return
@@ -51,7 +51,7 @@ async def _serve_until_signal(config: AudioConnectorServerConfig, drain_s: float
             async with starting.result() as handle:
                 closed = asyncio.create_task(handle.wait_closed())
                 await asyncio.wait({closed, told}, return_when=asyncio.FIRST_COMPLETED)
-                restore_signals()
+                _restore_signals()
                 if handle.calls and drain_s > 0:
                     logger.info("waiting %g s for %d calls to end; Ctrl-C again ends them", drain_s, handle.calls)
                 await handle.stop(drain_s)
@@ -71,11 +71,10 @@ async def signalled() -> AsyncIterator[asyncio.Event]:
     try:
         yield event
     finally:
-        restore_signals()
+        _restore_signals()
 
 
-def restore_signals() -> None:
-    """Let signals do again what they do without `signalled`."""
+def _restore_signals() -> None:
     with contextlib.suppress(NotImplementedError, ValueError, RuntimeError):
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().remove_signal_handler(number)
