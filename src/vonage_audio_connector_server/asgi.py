@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from starlette.routing import Router, WebSocketRoute
+from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
@@ -27,6 +27,8 @@ from .errors import AudioConnectorConfigError
 from .extensions import CALLS, LINK, RECORDER, extension
 from .link.asgi import ASGILink
 from .link.base import Link
+from .live.arrivals import Arrivals
+from .live.running import Running
 from .mounting import answer_without_slash, path_below
 from .recording.recorder import Recorder
 from .sessions import Sessions
@@ -126,7 +128,9 @@ class AudioConnector:
             console=console,
         )
         self._calls = Calls()
-        self._door = Door(self.config, self._calls)
+        self._arrivals = Arrivals()
+        self._running = Running()
+        self._door = Door(self.config, self._calls, self._arrivals.refused)
         self.sessions = Sessions(self.config)
         self._has_lifespan = self.config.on_start is None  # it has been entered, or nothing is missed without
         self._router = Router(lifespan=self.lifespan)  # for all but WebSockets
@@ -188,6 +192,27 @@ class AudioConnector:
         """
         return WebSocketRoute(path, self, name=name)
 
+    def connect_route(self, path: str = "/connect", *, uri: str, authorize: Authorize | None, **settings: Any) -> Route:
+        """A route that starts the audio of a live session when it gets a `POST`, as Vonage's samples have it.
+
+        For `app.router.routes.append(connector.connect_route(...))`. The request's body is JSON: `sessionId`, and
+        perhaps `streams`, `headers`, `audioRate`; the answer has `id`, `connectionId` and `sessionId`, or `error`. The
+        audio goes on until its socket closes; `drain` and the end of the lifespan end it by a force-disconnect.
+
+        Args:
+            path: of the route.
+            uri: the public address of this connector.
+            authorize: asked who may start it, as this connector's own; None: others guard the route.
+            **settings: `session_id`, where a request has none; else as in `start_session_audio`: `credentials`,
+                `bidirectional`, `transport`, `tokens`, `for_s`.
+
+        Raises:
+            AudioConnectorConfigError: a value can't be used.
+        """
+        from .live.connect_route import connect_route  # only then
+
+        return connect_route(self, self._running, path, uri=uri, authorize=authorize, **settings)
+
     @asynccontextmanager
     async def connect(self, websocket: WebSocket) -> AsyncIterator[Client]:
         """Serve one connection from an endpoint of your own, with its parameters and dependencies at hand.
@@ -247,6 +272,7 @@ class AudioConnector:
         try:
             yield
         finally:
+            await self._running.stop()
             if self.config.on_stop is not None:
                 await call(self.config.on_stop)
 
@@ -264,6 +290,7 @@ class AudioConnector:
             drain_s: how long what is being said may take, 10 s by default; what goes on longer is cut off.
         """
         await self._calls.drain(drain_s)
+        await self._running.stop()
 
     async def _admit(self, scope: Scope) -> tuple[AudioConnectorConnectionData, object]:
         """What is known of a connection, and what `authorize` says; raises `AudioConnectorRefusedError`."""
@@ -300,10 +327,12 @@ class AudioConnector:
         for calls in groups:
             calls.live.add(one)
         participant = self.sessions.join(client)
+        self._arrivals.came(client)
         try:
             await one.run(on_connect, client)
         finally:
             self.sessions.leave(participant)
+            self._arrivals.left(client)
             for calls in groups:
                 calls.live.discard(one)
                 if one.close_report is not None:

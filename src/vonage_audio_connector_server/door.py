@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from starlette.types import Scope
 
@@ -24,11 +24,18 @@ class Door:
     Args:
         config: the settings of the connector.
         calls: its calls.
+        on_refused: called with what is known of a connection that is not let in, and why.
     """
 
-    def __init__(self, config: AudioConnectorConfig, calls: Calls) -> None:
+    def __init__(
+        self,
+        config: AudioConnectorConfig,
+        calls: Calls,
+        on_refused: Callable[[AudioConnectorConnectionData, Refusal], None],
+    ) -> None:
         self._config = config
         self._calls = calls
+        self._on_refused = on_refused
         # Of the server that has asked it last, if that is one of ours; before, it may be any of ours.
         self._servers: Collection[Calls] = SERVERS
 
@@ -64,6 +71,7 @@ class Door:
                 *identity,
                 place_of(info),
             )
+            self._on_refused(info, identity)
             raise AudioConnectorRefusedError(identity.status)
         return info, identity
 

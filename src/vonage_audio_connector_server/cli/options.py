@@ -5,7 +5,9 @@ Nothing here calls or serves, and nothing heavy is imported, so that `--help` is
 
 from __future__ import annotations
 
+import math
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +36,17 @@ def json_transport(transport: str, audio_field: str | None, answer_field: str | 
     if audio_field is not None or answer_field is not None:
         raise CommandError("--audio-field and --answer-field are for --transport json")
     return None
+
+
+def read_duration(text: str | None) -> float | None:
+    """The seconds of `--for 10m`: a number, and s, m or h behind it; None: no limit."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip().lower())
+    seconds = float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]] if found else 0.0
+    if not 0 < seconds < math.inf:
+        raise CommandError(f"--for takes a time such as 90s, 10m or 2h, not {text!r}")
+    return seconds
 
 
 def check_output(inputs: Sequence[Path], output_path: Path | None) -> None:

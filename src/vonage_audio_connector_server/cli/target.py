@@ -59,6 +59,12 @@ def folder_of(target: str) -> Path:
     return path.resolve().parent if path.suffix == ".py" else Path.cwd()
 
 
+def module_of(target: str) -> ModuleType | None:
+    """The module of a target that was loaded."""
+    source = _parts(target)[0]
+    return sys.modules.get(Path(source).stem if source.endswith(".py") else source)
+
+
 def served(target: object) -> dict[str, Any]:
     """The setting of a server that a target is: `app` if it takes what ASGI applications do, else `on_connect`."""
     return {"app" if takes(target, "scope", "receive", "send") else "on_connect": target}

@@ -38,8 +38,8 @@ def run_server(config: AudioConnectorServerConfig, drain_s: float = DRAIN_S) -> 
 
 
 async def _serve_until_signal(config: AudioConnectorServerConfig, drain_s: float) -> None:
-    async with _signalled() as signalled:
-        told = asyncio.create_task(signalled.wait())
+    async with signalled() as told_to_stop:
+        told = asyncio.create_task(told_to_stop.wait())
         starting = asyncio.create_task(start_server(config))
         await asyncio.wait({starting, told}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():  # told to stop while on_start runs
@@ -61,7 +61,7 @@ async def _serve_until_signal(config: AudioConnectorServerConfig, drain_s: float
 
 
 @contextlib.asynccontextmanager
-async def _signalled() -> AsyncIterator[asyncio.Event]:
+async def signalled() -> AsyncIterator[asyncio.Event]:
     """An event that SIGINT and SIGTERM set, where the program can have signal handlers."""
     event = asyncio.Event()
     # NotImplementedError: Windows' loops. ValueError, RuntimeError: not in the main thread.
