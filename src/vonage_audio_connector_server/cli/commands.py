@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .doctor import doctor
 from .replay import replay, report
 from .serve import serve
 from .simulate import simulate
@@ -42,3 +43,4 @@ app.command()(talk)
 app.command()(replay)
 app.command()(report)
 app.command()(serve)
+app.command()(doctor)
