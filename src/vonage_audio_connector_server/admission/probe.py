@@ -2,9 +2,10 @@
 
 The question is a header with a number that is used once and a digest of path, query and of each header that is asked
 about. The connector makes the same digests of what came, and answers with words of a fixed list, one for each: `kept`,
-`changed`, `lost`. So nothing that came is sent back, nor a digest of it, and a proxy's log of the header tells less than
-the request beside it does. Who is refused is told about path and query alone. A request that came as an ordinary one,
-because Upgrade is lost, is answered with 426. Who asks nothing gets none of it.
+`changed`, `lost`. So nothing that came is sent back, nor a digest of it; and where a proxy logs the question, it tells
+less than the request beside it does. Who is refused is told about path and query alone, because headers may be set by
+a proxy, and who may guess them again and again is a stranger. A request that came as an ordinary one, because Upgrade
+is lost, is answered with 426. Who asks nothing gets none of it.
 """
 
 from __future__ import annotations
@@ -111,7 +112,8 @@ def read(value: str | None) -> Answer | None:
 
 
 def _compared(nonce: str, name: str, values: list[str], wanted: str, empty: str | None = None) -> str:
-    if any([hmac.compare_digest(_digest(nonce, name, value), wanted) for value in values]):  # all of them
+    same = [hmac.compare_digest(_digest(nonce, name, value), wanted) for value in values]
+    if any(same):
         return "kept"
     return "lost" if values in ([], [empty]) else "changed"
 

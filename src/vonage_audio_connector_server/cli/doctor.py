@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 
 def doctor(
-    url: Annotated[str, typer.Argument(metavar="URL", help="As the connect call gets it: wss://bot.example.com/vonage")],
+    url: Annotated[
+        str, typer.Argument(metavar="URL", help="As the connect call gets it: wss://bot.example.com/vonage")
+    ],
     header: Annotated[
         list[str] | None, typer.Option("--header", metavar="NAME=VALUE", help="A custom header; repeatable.")
     ] = None,
@@ -105,7 +107,7 @@ def print_sum(diagnosis: Diagnosis) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    counts = {status: 0 for status in ("passed", "failed", "warning", "skipped")}
+    counts = dict.fromkeys(("passed", "failed", "warning", "skipped"), 0)
     for line in diagnosis.lines:
         counts[line.status] += 1
     warnings = f"{counts['warning']} warning{'s' * (counts['warning'] != 1)}"

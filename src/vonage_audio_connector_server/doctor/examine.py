@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from ..errors import AudioConnectorConfigError
 from ..simulator.carrier import CONNECT_S, DialError
@@ -68,135 +70,141 @@ async def examine(
         raise AudioConnectorConfigError(f"url {masked(url)} can't be used: it is no address") from None
     for name, value in (("timeout_s", timeout_s), ("idle_s", idle_s or 0.0)):
         check_seconds(name, value)
-    setup = Setup(rate_hz=rate_hz, headers=headers or {})
-    run = _Run(Diagnosis(masked(url)), on_line)
-    await run.examine(url, uri.host, uri.port, setup, timeout_s, idle_s, ssl_context, insecure, accept_limit_s)
+    run = _Run(
+        url=url,
+        place=(uri.host, uri.port),
+        setup=Setup(rate_hz=rate_hz, headers=headers or {}),
+        timeout_s=timeout_s,
+        idle_s=idle_s,
+        ssl_context=ssl_context,
+        insecure=insecure,
+        accept_limit_s=accept_limit_s,
+        on_line=on_line,
+        diagnosis=Diagnosis(masked(url)),
+    )
+    await run.run()
     return run.diagnosis
 
 
+@dataclass
 class _Run:
-    """One examination."""
+    """One examination; see `examine`."""
 
-    def __init__(self, diagnosis: Diagnosis, on_line: OnLine | None) -> None:
-        self.diagnosis = diagnosis
-        self._on_line = on_line
+    url: str
+    place: tuple[str, int]
+    setup: Setup
+    timeout_s: float
+    idle_s: float | None
+    ssl_context: ssl.SSLContext | None
+    insecure: bool
+    accept_limit_s: float
+    on_line: OnLine | None
+    diagnosis: Diagnosis
 
-    def tell(self, line: Line) -> None:
-        """A check has been made."""
-        self.diagnosis.lines.append(line)
-        if self._on_line is not None:
-            self._on_line(line)
+    @property
+    def is_tls(self) -> bool:
+        """Whether the address is `wss://`."""
+        return self.url.lower().startswith("wss://")
+
+    @property
+    def has_query(self) -> bool:
+        """Whether the address has a query."""
+        return "?" in self.url
+
+    def tell(self, *lines: Line) -> None:
+        """Checks have been made."""
+        for line in lines:
+            self.diagnosis.lines.append(line)
+            if self.on_line is not None:
+                self.on_line(line)
 
     def skip_rest(self, reason: str) -> None:
         """No other check is made."""
         told = {line.name for line in self.diagnosis.lines}
-        for name in NAMES:
-            if name not in told:
-                self.tell(Line(name, "skipped", reason))
+        self.tell(*(Line(name, "skipped", reason) for name in NAMES if name not in told))
         self.diagnosis.lines.sort(key=lambda line: NAMES.index(line.name))
 
-    async def examine(
-        self,
-        url: str,
-        host: str,
-        port: int,
-        setup: Setup,
-        timeout_s: float,
-        idle_s: float | None,
-        ssl_context: ssl.SSLContext | None,
-        insecure: bool,
-        accept_limit_s: float,
-    ) -> None:
+    async def run(self) -> None:
         """Make all checks that can be made."""
-        line, addresses = await look_up(host, port)
+        line, addresses = await look_up(*self.place)
         self.tell(line)
         if not addresses:
             self.skip_rest("there is no address")
             return
-        line, connect_s = await knock(addresses, port)
+        line, connect_s = await knock(addresses, self.place[1])
         self.tell(line)
         if connect_s is None:
             self.skip_rest("there is no connection")
             return
-        if not await self._check_tls(url, host, port, ssl_context, insecure=insecure):
+        if not await self._check_tls():
             return
-        context = unverified() if insecure and ssl_context is None else ssl_context
-        requests = Requests(url, setup, context, timeout_s)
-        attempt, main = Attempt(), MainCall(connect_s, setup.rate_hz, idle_s)
+        context = unverified() if self.insecure else self.ssl_context
+        requests = Requests(self.url, self.setup, context, self.timeout_s)
+        attempt, main = Attempt(), MainCall(connect_s, self.setup.rate_hz, self.idle_s)
         try:
             await main.make(requests, attempt)
         except DialError:
-            await self._refused(url, attempt, requests, timeout_s, accept_limit_s)
+            await self._refused(attempt, requests)
             return
-        self.tell(Line("upgrade", "passed", "a WebSocket is opened (HTTP 101)"))
-        self.tell(_accept(attempt.took_s, accept_limit_s))
-        for line in arrived(attempt, has_query="?" in url):
-            if line.name == "query" and line.status == "skipped" and "?" in url:
-                line = guessed(attempt, await requests.knock(url=without_query(url)))
+        self.tell(_OPENED, _accept(attempt.took_s, self.accept_limit_s))
+        for line in arrived(attempt, has_query=self.has_query):
+            if line.name == "query" and line.status == "skipped" and self.has_query:
+                line = guessed(attempt, await requests.knock(url=without_query(self.url)))
             self.tell(line)
-        for line in lines_of(main.seen, idle_s=idle_s):
-            self.tell(line)
+        self.tell(*lines_of(main.seen, idle_s=self.idle_s))
         self.tell(_compression(await requests.knock(offers=DEFLATE)))
 
-    async def _check_tls(
-        self, url: str, host: str, port: int, context: ssl.SSLContext | None, *, insecure: bool
-    ) -> bool:
+    async def _check_tls(self) -> bool:
         """Whether to go on."""
-        if not url.lower().startswith("wss://"):
+        if not self.is_tls:
             advice = "write wss:// for all but a first try on this machine: what is said can be heard on the way"
             self.tell(Line("tls", "warning", "the address is ws://: nothing is encrypted", advice))
             self.tell(Line("certificate", "skipped", "there is no TLS"))
             return True
-        tls, certificate = await check_tls(url, host, port, context)
-        self.tell(tls)
-        self.tell(certificate)
+        tls, certificate = await check_tls(self.url, *self.place, self.ssl_context)
+        self.tell(tls, certificate)
         if tls.status == "failed":
             self.skip_rest("there is no TLS")
             return False
-        if certificate.status == "failed" and not insecure:
+        if certificate.status == "failed" and not self.insecure:
             self.skip_rest("not tried, because an address may hold a secret: --insecure goes on")
             return False
         return True
 
-    async def _refused(
-        self, url: str, attempt: Attempt, requests: Requests, timeout_s: float, accept_limit_s: float
-    ) -> None:
+    async def _refused(self, attempt: Attempt, requests: Requests) -> None:
         """There is no call: tell why."""
-        if attempt.status == 101:
-            if attempt.extensions is not None:
-                self.tell(Line("upgrade", "passed", "a WebSocket is opened (HTTP 101)"))
-                text = "the server agrees on an extension that was not offered"
-                advice = "the router gives up: let nothing on the way add Sec-WebSocket-Extensions to the answer"
-                self.tell(Line("compression", "failed", text, advice))
-            else:
-                text = "what answers HTTP 101 is no WebSocket: the handshake is wrong"
-                self.tell(Line("upgrade", "failed", text, "see what stands between: it must pass on the headers"))
-        elif attempt.response is None and attempt.took_s >= timeout_s - 0.05:
-            text = f"no answer came within {timeout_s:g} s"
+        if attempt.status == 101 and attempt.extensions is not None:
+            text = "the server agrees on an extension that was not offered"
+            advice = "the router gives up: let nothing on the way add Sec-WebSocket-Extensions to the answer"
+            self.tell(_OPENED, Line("compression", "failed", text, advice))
+        elif attempt.status == 101:
+            text = "what answers HTTP 101 is no WebSocket: the handshake is wrong"
+            self.tell(Line("upgrade", "failed", text, "see what stands between: it must pass on the headers"))
+        elif attempt.response is None and attempt.took_s >= self.timeout_s:
+            text = f"no answer came within {self.timeout_s:g} s"
             self.tell(Line("upgrade", "failed", text, "is the server busy, or does the proxy ask the wrong one?"))
         else:
-            text, advice = why(await self._looked_at_again(url, attempt, requests), is_tls=url.lower()[:4] == "wss:")
+            text, advice = why(await self._looked_at_again(attempt, requests), is_tls=self.is_tls)
             self.tell(Line("upgrade", "failed", text, advice, {"http_status": attempt.status}))
-        if attempt.response is None and attempt.took_s > accept_limit_s:
-            self.tell(_accept(attempt.took_s, accept_limit_s))
-        for line in arrived(attempt, has_query="?" in url):
-            if line.status in ("passed", "failed", "warning"):
-                self.tell(line)
+        if attempt.response is None and attempt.took_s > self.accept_limit_s:
+            self.tell(_accept(attempt.took_s, self.accept_limit_s))
+        self.tell(*(line for line in arrived(attempt, has_query=self.has_query) if line.status != "skipped"))
         self.skip_rest("there is no WebSocket")
 
-    async def _looked_at_again(self, url: str, attempt: Attempt, requests: Requests) -> Attempt:
+    async def _looked_at_again(self, attempt: Attempt, requests: Requests) -> Attempt:
         """The attempt; or, where it was sent to the same path with a slash, what the connector says there.
 
         Frameworks send an ordinary request for a mounted path there, and no WebSocket: so Upgrade may have been lost.
         """
-        if attempt.response is None or not 300 <= (attempt.status or 0) < 400:
-            return attempt
-        location = attempt.response.headers.get("location", "")
-        again = with_slash(url)
-        if not location.partition("?")[0].endswith(again.partition("?")[0].partition("://")[2].partition("/")[2]):
+        again = with_slash(self.url)
+        location = attempt.response.headers.get("location") if attempt.response is not None else None
+        if location is None or urlsplit(location).path != urlsplit(again).path:
             return attempt
         found = await requests.knock(url=again)
         return found if found.answer is not None and found.answer.upgrade_lost else attempt
+
+
+_OPENED = Line("upgrade", "passed", "a WebSocket is opened (HTTP 101)")
 
 
 def _accept(took_s: float, limit_s: float) -> Line:

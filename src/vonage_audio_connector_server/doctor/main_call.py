@@ -68,7 +68,7 @@ class MainCall:
                 seen.lost = await call.wait_ended(CLOSE_S)
         seen.lost = seen.lost or call.ended
         seen.close_code = carrier.close_received
-        seen.recording = call.recording
+        seen.recording = seen.recording or call.recording
         seen.report = await anyio.to_thread.run_sync(partial(report_of, seen.recording))
 
     async def _conduct(self, call: SimulatedCall, carrier: SocketCarrier) -> None:
@@ -80,6 +80,7 @@ class MainCall:
             tasks.start_soon(self._ping_on, carrier)
             await self._speak(call)
             tasks.cancel_scope.cancel()
+        seen.recording = call.recording  # the silence that follows is no hole
         if call.ended is not None:
             seen.ended_while = "audio"
         elif self._idle_s is not None:

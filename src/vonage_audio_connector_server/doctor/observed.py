@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from ..close_codes import ABNORMAL, NO_STATUS
 from ..recording import Kind, Recording
@@ -54,7 +55,8 @@ class Observed:
         ended_while: what was going on when the server ended the call; None: it did not.
         lost: how the call ended; None: it has not.
         close_code: of the server's close frame; None: none came.
-        report: of the call; None: it was not made.
+        recording: of the call, up to the time when nothing was sent.
+        report: of that; None: it was not made.
     """
 
     connect_s: float
@@ -65,8 +67,8 @@ class Observed:
     ended_while: str | None = None
     lost: Lost | None = None
     close_code: int | None = None
-    report: SimulationReport | None = None
     recording: Recording | None = None
+    report: SimulationReport | None = None
 
 
 def lines_of(seen: Observed, *, idle_s: float | None) -> Iterator[Line]:
@@ -121,8 +123,7 @@ def _audio_out(seen: Observed) -> Line:
 
 def intervals_s(arrivals: Sequence[float]) -> list[float]:
     """The times between messages, but for pauses of more than a second."""
-    pairs = zip(arrivals, arrivals[1:], strict=False)
-    return sorted(later - earlier for earlier, later in pairs if later - earlier <= 1)
+    return sorted(later - earlier for earlier, later in pairwise(arrivals) if later - earlier <= 1)
 
 
 def _audio_in(seen: Observed) -> Line:
@@ -149,7 +150,7 @@ def _audio_in(seen: Observed) -> Line:
     text = f"{report.frames_received} frames came"
     if p50_s is not None and p99_s is not None:
         text += f", {milliseconds(p50_s)} apart (p50; p99 {milliseconds(p99_s)})"
-    text += f", {len(report.gaps) or 'no'} holes in what is heard"
+    text += f", {len(report.gaps) or 'no'} hole{'s' * (len(report.gaps) != 1)} in what is heard"
     if report.gap_ms >= HOLES_MS:
         advice = "the close report in the server's log tells the cause of each hole that is the program's"
         return Line("audio in", "warning", f"{text}, {report.gap_ms} ms in all", advice, numbers)

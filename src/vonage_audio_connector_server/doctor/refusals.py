@@ -23,6 +23,7 @@ _NGROK = {
     "ERR_NGROK_8012": ("the tunnel is open, and nothing listens at its other end", "start the server, on that port"),
 }
 
+_COMPARE = "compare the path with that of your mount or route"
 _UPSTREAM = "is the server running, and does the proxy ask it at the right address and port?"
 
 _STATUS = {
@@ -30,7 +31,7 @@ _STATUS = {
     401: ("something before the connector asks for a login", "take it away from this path: the router can't log in"),
     404: (
         "nothing answers on that path, or Upgrade and Connection get lost on the way",
-        "compare the path with that of your mount or route; then see that the proxy passes on both headers",
+        f"{_COMPARE}; then see that the proxy passes on both headers",
     ),
     407: ("a proxy asks for a login", "the router can't log in: take that away"),
     426: ("Upgrade and Connection get lost on the way", LOST_UPGRADE),
@@ -100,8 +101,7 @@ def _anybody(response: Response, status: int, *, is_tls: bool) -> tuple[str, str
     if status == 403:
         return (
             "it is refused, and not by the connector's authorize",
-            "compare the path with that of your mount or route: applications answer an unknown one so; or something "
-            "before them, such as a firewall, says no",
+            f"{_COMPARE}: applications answer an unknown one so; or a firewall before them says no",
         )
     if status >= 500 and status not in _STATUS:
         return "who answers has failed", "see the logs of the server and of the proxy"
