@@ -11,9 +11,14 @@ from typing import Any
 
 import anyio
 import pytest
-from conftest import HEADERS, QUERY, Certificates, assert_no_secret, echo, examined, mounted, statuses, trusting
 from fastapi import FastAPI
-from proxies import (
+from starlette.types import Receive, Scope, Send
+
+from vonage_audio_connector_server import AudioConnector, Client, OneTimeTokens
+from vonage_audio_connector_server.doctor import Diagnosis
+
+from .examining import HEADERS, QUERY, Certificates, assert_no_secret, echo, examined, mounted, statuses, trusting
+from .proxies import (
     at_once,
     caddy,
     free_port,
@@ -25,10 +30,6 @@ from proxies import (
     saved_up,
     until_close,
 )
-from starlette.types import Receive, Scope, Send
-
-from vonage_audio_connector_server import AudioConnector, Client, OneTimeTokens
-from vonage_audio_connector_server.doctor import Diagnosis
 
 pytestmark = pytest.mark.usefixtures("_short")
 
@@ -433,7 +434,7 @@ def test_an_idle_limit(tmp_path: Path, open_backend: int, program: str) -> None:
     with started:
         diagnosis = examined(f"ws://127.0.0.1:{port}/vonage", idle_s=3)
 
-    told = r"cut, without a close frame after [01]\.\d s without a frame; no ping of the server"
+    told = r"cut without a close frame after [01]\.\d s without a frame; no ping of the server"
     assert_failed(diagnosis, "idle", told=told, advice="raise the idle limit")
     assert 0.6 < float(str(diagnosis["idle"].numbers["quiet_s"])) < 2
 

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import HEADERS, QUERY, Certificates, assert_no_secret, examined, statuses, trusting
-from proxies import caddy, free_port, haproxy, needs, nginx, replaced, shown
 
 from vonage_audio_connector_server.doctor import NAMES, Diagnosis
+
+from .examining import HEADERS, QUERY, Certificates, assert_no_secret, examined, statuses, trusting
+from .proxies import caddy, free_port, haproxy, needs, nginx, replaced, shown
 
 pytestmark = pytest.mark.usefixtures("_short")
 

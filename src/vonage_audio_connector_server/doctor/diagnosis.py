@@ -93,13 +93,13 @@ def masked(url: str) -> str:
         parts = urlsplit(url)
     except ValueError:
         return "the address"
-    pairs = [name + equals + ("***" if equals else "") for name, equals, _ in map(_split, parts.query.split("&"))]
-    query = "&".join(pairs) if parts.query else ""
+    query = "&".join(_masked_pair(pair) for pair in parts.query.split("&")) if parts.query else ""
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query=query, fragment="").geturl()
 
 
-def _split(pair: str) -> tuple[str, str, str]:
-    return pair.partition("=")
+def _masked_pair(pair: str) -> str:
+    name, equals, _ = pair.partition("=")
+    return f"{name}=***" if equals else "***"
 
 
 def in_two(sentence: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from ..simulator.call import SimulatedCall
 from ..simulator.carrier import CLOSE_S
 from ..simulator.report.make import report_of
 from ..simulator.socket_carrier import SocketCarrier
-from ..simulator.speech import recording
+from ..simulator.speech import interjection, recording
 from .handshake import Attempt, Requests
 from .observed import Observed
 
@@ -52,6 +52,7 @@ class MainCall:
         self._clock = call_clock()
         self._origin_s = self._clock()
         self._sent = 0
+        self._speech = self._interjection = b""
 
     async def make(self, requests: Requests, attempt: Attempt) -> None:
         """Make it.
@@ -60,6 +61,8 @@ class MainCall:
             DialError: there is no connection.
         """
         seen = self.seen
+        # Before the call: at another rate than the recordings' it takes longer than a frame.
+        await anyio.to_thread.run_sync(self._load)
         async with requests.open(attempt, on_control=self._control_came) as (call, carrier):
             await self._conduct(call, carrier)
             seen.lost = call.ended
@@ -70,6 +73,10 @@ class MainCall:
         seen.close_code = carrier.close_received
         seen.recording = seen.recording or call.recording
         seen.report = await anyio.to_thread.run_sync(partial(report_of, seen.recording))
+
+    def _load(self) -> None:
+        self._speech = recording("librivox-2", self._rate_hz)[: round(SPEECH_S * self._rate_hz) * 2]
+        self._interjection = interjection(self._rate_hz)
 
     async def _conduct(self, call: SimulatedCall, carrier: SocketCarrier) -> None:
         seen = self.seen
@@ -96,12 +103,11 @@ class MainCall:
         return self.seen.first_pong_s is not None
 
     async def _speak(self, call: SimulatedCall) -> None:
-        speech = recording("librivox-2", self._rate_hz)[: round(SPEECH_S * self._rate_hz) * 2]
-        await call.say(speech, name="doctor")
+        await call.say(self._speech, name="doctor")
         until_s = self._clock() + ANSWER_S
         await call.until(lambda now_s: None if _is_loud(call) or now_s >= until_s else now_s + 0.02)
         if call.ended is None and _is_loud(call):
-            call.interrupt()
+            call.interrupt(self._interjection)
             await call.wait(INTERRUPTED_S)
 
     async def _be_quiet(self, call: SimulatedCall, carrier: SocketCarrier, idle_s: float) -> None:

@@ -88,7 +88,7 @@ def _end(seen: Observed) -> tuple[str, str]:
     lost = seen.lost
     assert lost is not None
     if lost.code in (None, ABNORMAL):
-        return "the connection was cut, without a close frame", "see the logs of the server and of the proxy"
+        return "the connection was cut without a close frame", "see the logs of the server and of the proxy"
     told = "without a code" if lost.code == NO_STATUS else f"with {lost.code}"
     code = lost.code or 0
     return f"the server closed {told}", _CODES.get(code, "the program hung up: is that what it is for?")
