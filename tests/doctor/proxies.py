@@ -6,6 +6,7 @@ import re
 import select
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -95,7 +96,25 @@ def caddy(folder: Path, site: str, port: int) -> Iterator[Path]:
     env = {"HOME": str(folder), "XDG_DATA_HOME": str(folder / "data"), "XDG_CONFIG_HOME": str(folder / "config")}
     command = ["caddy", "run", "--config", str(config), "--adapter", "caddyfile"]
     with running(command, folder, port, env):
+        if site.startswith("https://"):
+            wait_for_certificate(port)
         yield folder / "data" / "caddy" / "pki" / "authorities" / "local" / "root.crt"
+
+
+def wait_for_certificate(port: int) -> None:
+    """Caddy listens before it has made one."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    until_s = time.monotonic() + START_S
+    while True:
+        with socket.create_connection(("127.0.0.1", port), 1) as raw:
+            try:
+                context.wrap_socket(raw, server_hostname="127.0.0.1").close()
+            except OSError:
+                assert time.monotonic() < until_s
+                time.sleep(0.02)
+            else:
+                return
 
 
 @contextmanager

@@ -444,10 +444,10 @@ def test_pings_of_the_server_keep_a_proxy_awake(tmp_path: Path, serve: Serve) ->
     port = free_port()
     upstream = serve(mounted(AudioConnector(echo)), ws_ping_interval=0.4)
     with haproxy(tmp_path, behind_haproxy(port, upstream, timeout="1s"), port):
-        diagnosis = examined(f"ws://127.0.0.1:{port}/vonage", idle_s=2)
+        diagnosis = examined(f"ws://127.0.0.1:{port}/vonage", idle_s=1.2)
 
     assert diagnosis["idle"].status == "passed", diagnosis["idle"]
-    assert re.search("[45] pings of the server came", diagnosis["idle"].text)
+    assert re.search("[23] pings of the server came", diagnosis["idle"].text)
 
 
 # What passes

@@ -107,7 +107,8 @@ def test_an_answer_is_read() -> None:
 def accepted(client: TestClient, headers: dict[str, str]) -> dict[str, str]:
     """The headers of the answer to a handshake that is accepted."""
     with client.websocket_connect("/vonage?room=7", headers=headers) as session:
-        return {name.decode(): value.decode() for name, value in session.extra_headers or []}
+        pairs: list[tuple[bytes, bytes]] = session.extra_headers or []
+        return {name.decode(): value.decode() for name, value in pairs}
 
 
 def test_a_connector_answers_whom_it_lets_in() -> None:
@@ -123,10 +124,11 @@ def test_a_connector_answers_whom_it_refuses(way: str) -> None:
     app: Any = mounted(connector)
     if way == "endpoint":
 
-        @app.websocket("/call")
         async def call(websocket: WebSocket) -> None:
             async with connector.connect(websocket):
                 pass
+
+        app.add_api_websocket_route("/call", call)
 
     path = "/vonage" if way == "mounted" else "/call"
     with TestClient(app) as client:

@@ -17,10 +17,21 @@ pytestmark = pytest.mark.usefixtures("_short")
 LETSENCRYPT = "/etc/letsencrypt/live/bot.example.com"
 
 
+OF_A_BUSY_MACHINE = {"audio out", "audio in", "buffering", "ping"}
+
+
+def look(port: int, cafile: Path) -> Diagnosis:
+    """What doctor says, at a moment when this machine is quiet enough to judge."""
+    url = f"wss://127.0.0.1:{port}/vonage{QUERY}"
+    diagnosis = examined(url, headers=HEADERS, ssl_context=trusting(cafile), idle_s=1)
+    for _ in range(2):
+        if OF_A_BUSY_MACHINE & statuses(diagnosis, "warning"):
+            diagnosis = examined(url, headers=HEADERS, ssl_context=trusting(cafile), idle_s=1)
+    return diagnosis
+
+
 def check(port: int, cafile: Path) -> Diagnosis:
-    diagnosis = examined(
-        f"wss://127.0.0.1:{port}/vonage{QUERY}", headers=HEADERS, ssl_context=trusting(cafile), idle_s=1
-    )
+    diagnosis = look(port, cafile)
     assert [line.name for line in diagnosis.lines] == list(NAMES)
     told = json.dumps(diagnosis.to_dict())
     assert statuses(diagnosis, "failed") == set(), told
@@ -63,9 +74,7 @@ def test_caddy(tmp_path: Path, backend: int) -> None:
     )
     # Its own authority makes certificates of 12 hours.
     with caddy(tmp_path, site, port) as cafile:
-        diagnosis = examined(
-            f"wss://127.0.0.1:{port}/vonage{QUERY}", headers=HEADERS, ssl_context=trusting(cafile), idle_s=1
-        )
+        diagnosis = look(port, cafile)
     assert statuses(diagnosis, "failed") == set(), diagnosis.to_dict()
     assert statuses(diagnosis, "warning") == {"address", "certificate"}
 

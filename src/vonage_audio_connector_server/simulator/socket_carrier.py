@@ -46,7 +46,7 @@ class SocketCarrier:
         ssl_context: for `wss://`; None: the system's certificates.
         through: host and port to connect to in place of those of the url: a relay.
         user_agent: of the upgrade request.
-        connect_s: how long the server may take to accept.
+        connect_s: how long the server may take to accept; None: as long as the router waits.
         on_control: called with each ping and pong of the server, and what it carries; it must not raise.
 
     Attributes:
@@ -64,11 +64,11 @@ class SocketCarrier:
         through: tuple[str, int] | None = None,
         *,
         user_agent: str = USER_AGENT,
-        connect_s: float = CONNECT_S,
+        connect_s: float | None = None,
         on_control: Callable[[Opcode, bytes], None] | None = None,
     ) -> None:
         self.response: Response | None = None
-        self._connect_s = connect_s
+        self._connect_s = CONNECT_S if connect_s is None else connect_s
         self._on_control = on_control
         self._url = url
         self._uri = check_url(url, ssl_context)
