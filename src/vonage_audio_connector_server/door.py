@@ -7,7 +7,15 @@ from collections.abc import Callable, Collection
 
 from starlette.types import Scope
 
-from .admission.gate import FORBIDDEN, AudioConnectorRefusedError, Refusal, ask, connection_data, mask_query
+from .admission.gate import (
+    FORBIDDEN,
+    AudioConnectorRefusedError,
+    Refusal,
+    ask,
+    connection_data,
+    doctor_headers,
+    mask_query,
+)
 from .admission.shared_secret import SharedSecret
 from .admission.tokens import OneTimeTokens
 from .calls import SERVERS, Calls
@@ -72,7 +80,7 @@ class Door:
                 place_of(info),
             )
             self._on_refused(info, identity)
-            raise AudioConnectorRefusedError(identity.status)
+            raise AudioConnectorRefusedError(identity.status, headers=doctor_headers(info, is_refused=True) or None)
         return info, identity
 
     def is_draining_for(self, server_calls: Calls | None) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import logging
 import uuid
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import quote, unquote_plus
 
@@ -22,6 +23,7 @@ from ..connection_data import AudioConnectorConnectionData
 from ..errors import AudioConnectorError
 from ..runtime import is_being_cancelled
 from ..sparing import warn
+from .probe import HEADER, answer
 
 AUTHORIZE_S = 5.0
 """How long `authorize` may take: the connect call fails unless the socket is up within 6 s (D)."""
@@ -73,16 +75,17 @@ def _tell(message: str) -> None:
     warn(message, level=logging.ERROR, exc_info=True)
 
 
-async def refuse(scope: Scope, send: Send, status: int) -> None:
+async def refuse(scope: Scope, send: Send, status: int, headers: Mapping[str, str] | None = None) -> None:
     """Answer the handshake with an HTTP status.
 
     A close before the accept is a 403. Servers without the ASGI extension for other answers make one of every refusal.
     """
-    if status == FORBIDDEN or "websocket.http.response" not in scope.get("extensions", {}):
+    if (status == FORBIDDEN and not headers) or "websocket.http.response" not in scope.get("extensions", {}):
         await send({"type": "websocket.close", "code": POLICY_VIOLATION, "reason": ""})
         return
-    headers = [(b"content-length", b"0"), (b"connection", b"close")]
-    await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+    sent = [(b"content-length", b"0"), (b"connection", b"close")]
+    sent += [(name.encode(), value.encode()) for name, value in (headers or {}).items()]
+    await send({"type": "websocket.http.response.start", "status": status, "headers": sent})
     await send({"type": "websocket.http.response.body", "body": b""})
 
 
@@ -98,6 +101,12 @@ def mask_query(scope: Scope, authorize: Authorize) -> None:
         secret = equals and unquote_plus(name.decode("latin-1")) == parameter
         pairs.append(name + b"=***" if secret else pair)
     scope["query_string"] = b"&".join(pairs)
+
+
+def doctor_headers(info: AudioConnectorConnectionData, *, is_refused: bool = False) -> dict[str, str]:
+    """What goes with the answer to a handshake of `doctor`; nothing with any other."""
+    told = answer(info.uri, info.headers, is_refused=is_refused)
+    return {} if told is None else {HEADER: told}
 
 
 def connection_data(scope: Scope) -> AudioConnectorConnectionData:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .connect import connect
+from .doctor import doctor
 from .replay import replay, report
 from .serve import serve
 from .simulate import simulate
@@ -44,3 +45,4 @@ app.command()(replay)
 app.command()(report)
 app.command()(serve)
 app.command()(connect)
+app.command()(doctor)

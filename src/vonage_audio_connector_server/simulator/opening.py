@@ -60,7 +60,7 @@ async def dial(
         stack.enter_context(_explained(relay, url))
         stack.enter_context(single_error())
         async with anyio.create_task_group() as tasks:
-            async with _held(carrier, setup, tasks, make_call) as call:
+            async with held(carrier, setup, tasks, make_call) as call:
                 told.tell(call)
                 call.relay = relay
                 yield call
@@ -103,7 +103,7 @@ async def call_app(
             carrier = AppCarrier(app, path, setup.request_headers(), state, make_link)
             async with anyio.create_task_group() as serving:
                 with _kept(failed):
-                    async with _held(carrier, setup, serving, make_call) as call:
+                    async with held(carrier, setup, serving, make_call) as call:
                         yield call
                 serving.cancel_scope.deadline = anyio.current_time() + APP_END_S
             with _kept(failed):
@@ -142,7 +142,12 @@ def _explained(relay: Relay | None, url: str) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _held(carrier: Carrier, setup: Setup, tasks: anyio.abc.TaskGroup, make_call: type[C]) -> AsyncIterator[C]:
+async def held(carrier: Carrier, setup: Setup, tasks: anyio.abc.TaskGroup, make_call: type[C]) -> AsyncIterator[C]:
+    """Open a call over a carrier, whose tasks run in `tasks`; leaving the block hangs up.
+
+    Raises:
+        DialError: nobody was there, or the connection was refused.
+    """
     try:
         await carrier.connect(tasks)
     except BaseException:

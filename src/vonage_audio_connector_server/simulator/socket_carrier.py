@@ -30,6 +30,8 @@ from .app_carrier import close_error
 from .carrier import CONNECT_S, STUCK_S, DialError, Lost, Receiver
 from .failures import explain
 
+USER_AGENT = "vonage-audio-connector-simulator"
+
 _READ_BYTES = 65_536
 _MESSAGE_BYTES = 64 * 1024 * 1024  # half an hour of audio in one message is one wrong frame, no reason to hang up
 _GONE = (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
@@ -43,6 +45,12 @@ class SocketCarrier:
         headers: of the upgrade request, besides the usual ones.
         ssl_context: for `wss://`; None: the system's certificates.
         through: host and port to connect to in place of those of the url: a relay.
+        user_agent: of the upgrade request.
+        connect_s: how long the server may take to accept; None: as long as the router waits.
+        on_control: called with each ping and pong of the server, and what it carries; it must not raise.
+
+    Attributes:
+        response: what the server has answered to the upgrade request; None: nothing yet.
 
     Raises:
         AudioConnectorConfigError: the url, or a header, can't be used.
@@ -54,14 +62,21 @@ class SocketCarrier:
         headers: Sequence[tuple[str, str]],
         ssl_context: ssl.SSLContext | None = None,
         through: tuple[str, int] | None = None,
+        *,
+        user_agent: str = USER_AGENT,
+        connect_s: float | None = None,
+        on_control: Callable[[Opcode, bytes], None] | None = None,
     ) -> None:
+        self.response: Response | None = None
+        self._connect_s = CONNECT_S if connect_s is None else connect_s
+        self._on_control = on_control
         self._url = url
         self._uri = check_url(url, ssl_context)
         self._ssl_context = ssl_context
         self._through = through
         self._protocol = ClientProtocol(self._uri, max_size=_MESSAGE_BYTES)
         self._request = self._protocol.connect()
-        self._request.headers["User-Agent"] = "vonage-audio-connector-simulator"
+        self._request.headers["User-Agent"] = user_agent
         for name, value in headers:
             self._request.headers[name] = value
         self._stream: anyio.abc.ByteStream | None = None
@@ -77,17 +92,23 @@ class SocketCarrier:
         self._broken: str | None = None  # what the server did
         self._tasks: anyio.abc.TaskGroup | None = None
 
+    @property
+    def close_received(self) -> int | None:
+        """The code of the server's close frame; None: none has come."""
+        received = self._protocol.close_rcvd
+        return None if received is None else int(received.code)
+
     async def connect(self, tasks: anyio.abc.TaskGroup) -> None:
         """See `Carrier`."""
         self._tasks = tasks
         try:
-            with anyio.fail_after(CONNECT_S):
+            with anyio.fail_after(self._connect_s):
                 await self._open()
         except TimeoutError as exc:
             await self._close_stream()
             if isinstance(exc, OSError) and exc.errno is not None:  # the system's own
                 raise DialError(explain(exc, self._url)) from exc
-            raise DialError(f"the server did not accept the connection within {CONNECT_S:g} s") from exc
+            raise DialError(f"the server did not accept the connection within {self._connect_s:g} s") from exc
         except (*_GONE, ssl.SSLError) as exc:
             await self._close_stream()
             raise DialError(explain(_cause(exc), self._url)) from exc
@@ -121,6 +142,12 @@ class SocketCarrier:
             else:
                 protocol.send_text(message.encode())
         self._flush()
+
+    def ping(self, payload: bytes) -> None:
+        """Send a ping, behind what was written; its pong comes to `on_control`."""
+        if self._protocol.state is OPEN:
+            self._protocol.send_ping(payload)
+            self._flush()
 
     def close(self, code: int, reason: str) -> None:
         """See `Carrier`."""
@@ -199,9 +226,12 @@ class SocketCarrier:
     def _take_events(self) -> None:
         for event in self._protocol.events_received():
             if isinstance(event, Response):
+                self.response = event
                 self._is_accepted = True
                 continue
             assert isinstance(event, Frame)
+            if event.opcode in (Opcode.PING, Opcode.PONG) and self._on_control is not None:
+                self._on_control(event.opcode, bytes(event.data))
             if event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 self._take_frame(event)
 
