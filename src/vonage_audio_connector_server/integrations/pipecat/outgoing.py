@@ -208,15 +208,18 @@ class VonageAudioConnectorOutputTransport(BaseOutputTransport):
             at_s = playout.end_s
         elif isinstance(frame, TTSStartedFrame):
             words.speech_began()
+            self._is_told_of_end = False
         elif isinstance(frame, TTSStoppedFrame):
             words.speech_ended(at_s)
             playout.end_words()
             self._is_told_of_end = True
         elif frame.pts:
-            at_s = words.place_s(frame, at_s)
+            self._speech.text_came()
+            at_s = words.place_s(frame, at_s, self.get_clock().get_time())
             if self._is_told_of_end:  # by then its speech will have ended
                 at_s = min(at_s, playout.end_s)
-        if playout.is_all_heard and not playout.waiting and not words.is_waiting and not self._is_passing:
+        is_next = playout.is_all_heard and not playout.waiting and not words.is_waiting and not self._is_passing
+        if is_next and at_s <= playout.end_s + NEAR_S:
             await self._pass_on(frame)
             return
         playout.add_frame(frame, at_s, is_kept=is_kept(frame), is_word=bool(frame.pts))
@@ -227,6 +230,7 @@ class VonageAudioConnectorOutputTransport(BaseOutputTransport):
         client, playout = self._client, self._playout
         heard_s = playout.heard_s()
         self._words.drop(heard_s)
+        self._is_told_of_end = False
         if playout.must_be_heard:
             playout.drop_frames()
             return False
@@ -234,6 +238,7 @@ class VonageAudioConnectorOutputTransport(BaseOutputTransport):
         if client.close_report is None and (stats.queued_s or stats.ahead_s):
             client.flush_buffer()  # before anything waits: it is silent from here on
         kept = playout.drop()
+        await self._pass_on_audio(playout.end_s, 0.0)
         for frame, pcm in kept:
             await self._send(_copy(frame, pcm))
         return not kept
@@ -269,6 +274,7 @@ class VonageAudioConnectorOutputTransport(BaseOutputTransport):
         if playout.is_cut_off:  # the program has flushed it itself, or the call has ended
             playout.drop()
             words.drop(heard_s)
+            await self._pass_on_audio(heard_s, 0.0)
             await self._speech.stopped()
         self._is_passing = True
         try:
@@ -293,13 +299,14 @@ class VonageAudioConnectorOutputTransport(BaseOutputTransport):
     async def _wait_s(self, heard_s: float) -> float | None:
         playout, words = self._playout, self._words
         if playout.is_all_heard:
-            if not (self._speech.is_heard or words.is_waiting):
+            if not (self._speech.is_heard or words.is_waiting or playout.waiting):
                 return None
             left_s = self._speech.gives_up_in_s
             if left_s <= 0:
                 words.speech_ended(playout.end_s)
+                playout.end_words()
                 await self._speech.stopped()
-                return SHORTEST_WAIT_S if words.is_waiting else None
+                return SHORTEST_WAIT_S if words.is_waiting or playout.waiting else None
             return left_s
         places_s = [heard_s + self._chunk_s]
         if playout.waiting:

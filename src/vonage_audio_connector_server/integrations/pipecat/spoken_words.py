@@ -65,11 +65,7 @@ class SpokenWords:
         """
         if self._audio_since_s is None:
             self._audio_since_s = start_s
-        if context_id not in self._contexts:
-            if len(self._contexts) == MOST_CONTEXTS:
-                del self._contexts[next(iter(self._contexts))]
-            self._contexts[context_id] = start_s, now_ns
-            self._latest = self._latest or (start_s, now_ns)
+        self._anchor(context_id, start_s, now_ns)
 
     def speech_began(self) -> None:
         """Another speech comes; one that has no id is told from the one before by this."""
@@ -80,17 +76,18 @@ class SpokenWords:
         self._close(end_s)
         self._audio_since_s = None
 
-    def place_s(self, frame: Any, end_s: float) -> float:
+    def place_s(self, frame: Any, end_s: float, now_ns: int) -> float:
         """The place of a frame that has a time; of a word, its middle. What is no word comes behind the words."""
-        context_id = getattr(frame, "context_id", None)
-        anchor = self._contexts.get(context_id) or self._latest
-        if anchor is None:  # no sound of it has come
+        is_word = isinstance(frame, TTSTextFrame)
+        anchor = self._latest
+        if is_word:  # perhaps it comes ahead of its sound, but in the same moment
+            self._latest = anchor = self._anchor(frame.context_id, end_s, now_ns)
+            self._audio_since_s = None
+        if anchor is None:
             return end_s
         at_s: float = anchor[0] + (frame.pts - anchor[1]) / NANOSECONDS
-        if isinstance(frame, TTSTextFrame):
-            self._audio_since_s = None
+        if is_word:
             at_s += len(frame.text.strip()) / CHARS_PER_S / 2
-            self._latest = anchor
         self._latest_word_s = max(at_s, self._latest_word_s)
         return self._latest_word_s
 
@@ -148,6 +145,17 @@ class SpokenWords:
         self._latest_word_s = heard_s
 
     # Inside
+
+    def _anchor(self, context_id: str | None, start_s: float, now_ns: int) -> tuple[float, int]:
+        """Where the sound of a speech begins, and when it came; from the first that comes of it."""
+        contexts = self._contexts
+        if context_id is None and contexts:  # some services name it on their audio alone
+            context_id = next(reversed(contexts))
+        if context_id not in contexts:
+            if len(contexts) == MOST_CONTEXTS:
+                del contexts[next(iter(contexts))]
+            contexts[context_id] = start_s, now_ns
+        return contexts[context_id]
 
     def _close(self, end_s: float) -> None:
         if self._sounds and self._sounds[-1].end_s is None:
