@@ -123,7 +123,7 @@ async def test_the_goodbye_is_heard_to_its_end_before_the_call_is_closed() -> No
     run = Run()
 
     async def goodbye(worker: Any) -> None:
-        await worker.queue_frames([TTSSpeakFrame("good bye to you."), EndFrame()])
+        await worker.queue_frames([TTSSpeakFrame("good bye to you.", append_to_context=True), EndFrame()])
 
     run.began = goodbye
     async with calling(run) as call:
