@@ -31,7 +31,7 @@ def build(name: str) -> None:
         EnvironmentMissingError: it can't be had.
     """
     requirements = HERE / "requirements" / f"{name}.txt"
-    wanted = [requirements, *([ROOT / "pyproject.toml"] if name == "ours" else [])]
+    wanted = [requirements, *([ROOT / "pyproject.toml"] if name.startswith("ours") else [])]
     state = hashlib.sha256(b"".join(path.read_bytes() for path in wanted) + sys.version.encode()).hexdigest()
     stamp = FOLDER / name / ".stamp"
     if stamp.exists() and python(name).exists() and stamp.read_text() == state:

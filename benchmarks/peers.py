@@ -215,6 +215,16 @@ PEERS = (
         tls=True,
     ),
     Peer(
+        name="ours-pipecat",
+        title="pipecat 1.14 on this library's transport",
+        environment="ours-pipecat",
+        module="ours_pipecat",
+        cannot={"growth": _NOT_ASKED},
+        most_streams=50,
+        most_connections=100,
+        base="pipecat",
+    ),
+    Peer(
         name="pipecat",
         title="pipecat 1.14, asyncio",
         environment="pipecat",

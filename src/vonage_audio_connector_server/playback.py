@@ -60,6 +60,13 @@ class Playback(Action["Playback"]):
         """How many seconds of it have been heard by now, by the playout clock."""
         return 0.0 if self._mark is None else result_of(self._call, self._mark).heard_s
 
+    @property
+    def so_far(self) -> PlaybackResult:
+        """What was heard of it by now; `interrupted`: a part of it never will be."""
+        if self._mark is None and not self._call.is_over:
+            return PlaybackResult(0.0, 0.0, interrupted=False, evidence="clock")
+        return self._result()
+
     def wait(self, *, confirm: bool = False) -> Action[PlaybackResult]:
         """Wait until it has been heard, or a part of it never will be: it was flushed, or the call has ended.
 
