@@ -7,14 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from starlette.datastructures import Headers
-from starlette.responses import Response
 from starlette.routing import Route, Router, WebSocketRoute
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
-from .admission.gate import AudioConnectorRefusedError, doctor_headers, refuse
-from .admission.probe import HEADER, answer
+from .admission.gate import AudioConnectorRefusedError, acceptance, lost_upgrade, refuse
 from .block import Block
 from .call.recorded import make_call
 from .calls import Calls
@@ -167,8 +164,7 @@ class AudioConnector:
                 await self.console(scope, receive, send)
                 return
         if scope["type"] != "websocket":
-            app = _upgrade_lost if scope["type"] == "http" and _asks(scope) else self._router
-            await app(scope, receive, send)
+            await (lost_upgrade(scope) or self._router)(scope, receive, send)
             return
         first = (await receive())["type"]
         if first == "websocket.disconnect":
@@ -311,8 +307,7 @@ class AudioConnector:
     ) -> Client | None:
         """Answer the handshake; None where the peer went away, or nobody is let in any more."""
         try:
-            headers = [(name.encode(), told.encode()) for name, told in doctor_headers(info).items()]
-            await send({"type": "websocket.accept", "headers": headers} if headers else {"type": "websocket.accept"})
+            await send(acceptance(info))
             own = extension(scope, LINK)
             if own is not None:
                 own.hold()
@@ -347,14 +342,6 @@ class AudioConnector:
                 code, _, reason = one.closing
                 await send({"type": "websocket.close", "code": code, "reason": reason})
             await receive()
-
-
-def _asks(scope: Scope) -> bool:
-    """Whether it is a request of `doctor`."""
-    return answer("", Headers(scope=scope), is_refused=True) is not None
-
-
-_upgrade_lost = Response(status_code=426, headers={"upgrade": "websocket", HEADER: "upgrade=lost"})
 
 
 def _ignore(client: Client) -> None:

@@ -15,7 +15,8 @@ from urllib.parse import quote, unquote_plus
 import anyio
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.types import Scope, Send
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Scope, Send
 
 from ..close_codes import POLICY_VIOLATION
 from ..config import Authorize
@@ -107,6 +108,19 @@ def doctor_headers(info: AudioConnectorConnectionData, *, is_refused: bool = Fal
     """What goes with the answer to a handshake of `doctor`; nothing with any other."""
     told = answer(info.uri, info.headers, is_refused=is_refused)
     return {} if told is None else {HEADER: told}
+
+
+def acceptance(info: AudioConnectorConnectionData) -> Message:
+    """What accepts a handshake."""
+    headers = [(name.encode(), told.encode()) for name, told in doctor_headers(info).items()]
+    return {"type": "websocket.accept", "headers": headers} if headers else {"type": "websocket.accept"}
+
+
+def lost_upgrade(scope: Scope) -> ASGIApp | None:
+    """What answers a handshake of `doctor` that came as an ordinary request; None: it is none."""
+    if scope["type"] != "http" or answer("", Headers(scope=scope), is_refused=True) is None:
+        return None
+    return Response(status_code=426, headers={"upgrade": "websocket", HEADER: "upgrade=lost"})
 
 
 def connection_data(scope: Scope) -> AudioConnectorConnectionData:
