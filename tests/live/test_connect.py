@@ -280,6 +280,16 @@ def test_an_api_that_can_not_be_reached(join: Run, fake: FakeAPI, monkeypatch: p
     assert error == (f"Error: {host} can't be reached (Connection refused): check the network of this machine")
 
 
+def test_without_the_extra_it_says_what_to_install(join: Run, fake: FakeAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vonage", None)
+    code, _, error = join()
+    assert code == 2
+    assert error == (
+        "Error: Starting the audio of a session needs the extra 'vonage': "
+        "pip install 'vonage-audio-connector-server[vonage]'"
+    )
+
+
 def test_a_socket_that_never_comes(join: Run, fake: FakeAPI, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session_audio, "ARRIVE_S", 0.3)
     fake.router = never
