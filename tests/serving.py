@@ -9,7 +9,8 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import uvicorn
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 
 @contextmanager
@@ -27,9 +28,9 @@ def on_own_thread(config: uvicorn.Config) -> Iterator[int]:
         listener.close()
 
 
-def dial(port: int, path: str = "/", **options: Any) -> AbstractContextManager[ClientConnection]:
+def dial(port: int, path: str = "/", **options: Any) -> AbstractContextManager[Connection]:
     """Connect as the router does: without compression, and without a proxy."""
-    opened: AbstractContextManager[ClientConnection] = connect(
+    opened: AbstractContextManager[Connection] = connect(
         f"ws://127.0.0.1:{port}{path}", compression=None, proxy=None, **options
     )
     return opened

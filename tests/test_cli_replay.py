@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 from test_cli import RUN, run
 from websockets.exceptions import ConnectionClosedError
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from vonage_audio_connector_server.testing import first_message, frames, tone
 
@@ -40,7 +41,7 @@ app = AudioConnector(on_connect, recorder=FlightRecorder(Path(__file__).with_nam
 """
 
 
-def speak(connection: ClientConnection, pcm: bytes) -> None:
+def speak(connection: Connection, pcm: bytes) -> None:
     """Say something as quickly as one speaks, and hear it."""
     for frame in frames(pcm):
         connection.send(frame)

@@ -22,7 +22,7 @@ from serving import dial
 from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
-from websockets.sync.client import ClientConnection
+from websockets.sync.connection import Connection
 
 PAGE = Path(__file__).parent.parent / "docs" / "mounting.md"
 PROGRAMS = dict(re.findall(r'^```python title="([^"]+)"\n(.*?)^```$', PAGE.read_text(), re.MULTILINE | re.DOTALL))
@@ -290,7 +290,7 @@ def is_clean(lines: list[str]) -> bool:
     return not any("Traceback" in line for line in lines)
 
 
-def speak_burst(peer: ClientConnection) -> None:
+def speak_burst(peer: Connection) -> None:
     """Say a second at once, and hear that it begins to come back."""
     peer.send(FIRST_MESSAGE)
     for _ in range(BURST):
@@ -299,7 +299,7 @@ def speak_burst(peer: ClientConnection) -> None:
         assert len(peer.recv(timeout=10)) == len(FRAME)
 
 
-def rest_of(peer: ClientConnection) -> tuple[int, int]:
+def rest_of(peer: Connection) -> tuple[int, int]:
     """How many more frames come, and the close code."""
     frames = 0
     try:

@@ -23,7 +23,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketDisconnect
 from ways import ClosedByServerError, SocketCaller, TestClientCaller
-from websockets.sync.client import ClientConnection
+from websockets.sync.connection import Connection
 
 from vonage_audio_connector_server import (
     AudioConnector,
@@ -59,7 +59,7 @@ def reaching(app: ASGIApp, way: str) -> Iterator[Dial]:
 
         @contextmanager
         def connect_socket(path: str) -> Iterator[SocketCaller]:
-            connection: ClientConnection
+            connection: Connection
             with dial(port, path) as connection:
                 yield SocketCaller(connection)
 

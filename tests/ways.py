@@ -17,7 +17,8 @@ from starlette.routing import Mount
 from starlette.testclient import TestClient, WebSocketTestSession
 from starlette.types import ASGIApp, Receive, Scope, Send
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from vonage_audio_connector_server import WebSocketProtocol
 
@@ -57,7 +58,7 @@ class TestClientCaller:
 
 @dataclass
 class SocketCaller:
-    connection: ClientConnection
+    connection: Connection
 
     def send(self, message: bytes | str) -> None:
         self.connection.send(message)

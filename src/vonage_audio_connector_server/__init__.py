@@ -44,11 +44,15 @@ if TYPE_CHECKING:
         AudioConnectorInterruptedError,
         AudioConnectorJSONError,
         AudioConnectorProtocolError,
+        AudioConnectorSessionError,
         AudioConnectorStartServerError,
         MissingExtraError,
     )
     from .formats import AudioFormat
     from .link.websocket import WebSocketProtocol
+    from .live.credentials import OpenTokProject, VonageApplication, find_credentials
+    from .live.session_audio import SessionAudio
+    from .live.start import start_session_audio
     from .participants import Participant
     from .playback import Playback
     from .recording.flight import FlightRecorder
@@ -81,6 +85,7 @@ _MODULES = {
     "AudioConnectorRefusedError": "admission.gate",
     "AudioConnectorServerConfig": "config",
     "AudioConnectorServerHandle": "server.handle",
+    "AudioConnectorSessionError": "errors",
     "AudioConnectorStartServerError": "errors",
     "AudioFormat": "formats",
     "Cleared": "core.events",
@@ -99,11 +104,13 @@ _MODULES = {
     "MissingExtraError": "errors",
     "Notified": "core.events",
     "OneTimeTokens": "admission.tokens",
+    "OpenTokProject": "live.credentials",
     "Participant": "participants",
     "Playback": "playback",
     "PlaybackResult": "results",
     "Recorder": "recording.recorder",
     "ReplayStore": "admission.tokens",
+    "SessionAudio": "live.session_audio",
     "SharedSecret": "admission.shared_secret",
     "SpeechSegment": "session_speech",
     "UnknownEvent": "core.events",
@@ -111,7 +118,10 @@ _MODULES = {
     "UtteranceResult": "results",
     "Video": "video",
     "VideoSession": "sessions",
+    "VonageApplication": "live.credentials",
     "WebSocketProtocol": "link.websocket",
+    "find_credentials": "live.credentials",
+    "start_session_audio": "live.start",
 }
 
 __all__ = [
@@ -130,6 +140,7 @@ __all__ = [
     "AudioConnectorRefusedError",
     "AudioConnectorServerConfig",
     "AudioConnectorServerHandle",
+    "AudioConnectorSessionError",
     "AudioConnectorStartServerError",
     "AudioFormat",
     "Cleared",
@@ -147,11 +158,13 @@ __all__ = [
     "MissingExtraError",
     "Notified",
     "OneTimeTokens",
+    "OpenTokProject",
     "Participant",
     "Playback",
     "PlaybackResult",
     "Recorder",
     "ReplayStore",
+    "SessionAudio",
     "SharedSecret",
     "SpeechSegment",
     "UnknownEvent",
@@ -159,8 +172,11 @@ __all__ = [
     "UtteranceResult",
     "Video",
     "VideoSession",
+    "VonageApplication",
     "WebSocketProtocol",
     "__version__",
+    "find_credentials",
+    "start_session_audio",
 ]
 
 

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
+from websockets.sync.connection import Connection
 
 from vonage_audio_connector_server import AudioConnector, Client, FlightRecorder, JSONTransport
 from vonage_audio_connector_server.recording import Kind, MemoryRecorder, Recording, read_folder, write_folder
@@ -221,7 +222,7 @@ uvicorn.run(app, port=int(sys.argv[3]), log_config=None)
 """
 
 
-def dial(port: int) -> ClientConnection:
+def dial(port: int) -> Connection:
     """Connect to a server that is being started."""
     until_s = time.monotonic() + 20
     while True:
