@@ -40,7 +40,9 @@ async def on_connect(client: Client) -> None:
             "endpointing": {"min_delay": 0.3},
             "interruption": {"min_duration": 0.15},
         },
+        use_tts_aligned_transcript=True,
         aec_warmup_duration=None,
+        session_close_transcript_timeout=0.2,
     )
     session.on("conversation_item_added", show)
     attach(session, client)

@@ -28,7 +28,7 @@ async def test_it_answers_lets_itself_be_interrupted_and_hangs_up(monkeypatch: p
         return sessions[0]
 
     monkeypatch.setattr(example, "AgentSession", make)
-    bye = resample(await parts.shared_voice().say("Thank you. Goodbye."), 24_000, 16_000)
+    bye = resample(await parts.shared_voice().say("Goodbye."), 24_000, 16_000)
     recogniser = parts.shared_recogniser()
     async with served(AudioConnector(example.on_connect)) as address, session(address) as call:
         await call.hears(within_s=10, quiet_s=0.5)
@@ -48,7 +48,9 @@ async def test_it_answers_lets_itself_be_interrupted_and_hangs_up(monkeypatch: p
         assert ended is not None
         assert ended.code == 1000
         call.assert_no_gap(over_ms=20)
-        goodbye = await recogniser.text_of(call.heard[-2 * 16_000 * 3 :])
+        loud_until = call.twin.loud[-1][1] * call.twin.audio_format.frame_bytes
+        assert len(call.heard) - loud_until < 2 * 16_000  # a second of silence at most, then it hangs up
+        goodbye = await recogniser.text_of(call.heard[loud_until - 2 * 16_000 * 3 : loud_until])
         told = [await recogniser.text_of(pcm) for pcm in (answer.pcm, interrupted)]
     await until(lambda: sessions[0].agent_state == "initializing")  # it is closed
     lines = [item for item in sessions[0].history.items if isinstance(item, ChatMessage)]

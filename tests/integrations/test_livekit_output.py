@@ -386,17 +386,31 @@ async def test_each_segment_has_its_own_text_whichever_comes_first() -> None:
     await talking(talk)
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        [("One ", 0.0, 0.2), ("two ", 0.2, 0.4), ("three ", 0.4, 0.6), ("four", 2.0, 2.2)],  # words, with their times
+        [("One two three. ", 0.0, None), ("Four.", 1.0, None)],  # sentences, and when they begin
+        [("One two three.", 0.0, None), ("Four.", 1.0, None), (" Five.", None, None)],
+    ],
+)
 @on_asyncio
-async def test_the_times_of_the_words_hold_where_they_are_told() -> None:
+async def test_the_times_of_the_texts_hold_where_they_are_told(
+    texts: list[tuple[str, float | None, float | None]],
+) -> None:
     async def talk(player: Player, call: TestCall) -> None:
-        for text, begins_s in (("One ", 0.0), ("two ", 0.2), ("three ", 0.4), ("four", 2.0)):
-            await player.text.capture_text(TimedString(text, start_time=begins_s, end_time=begins_s + 0.2))
+        for text, begins_s, ends_s in texts:
+            times = {"start_time": begins_s, "end_time": ends_s}
+            told = {name: time_s for name, time_s in times.items() if time_s is not None}
+            await player.text.capture_text(TimedString(text, **told) if told else text)
         player.text.flush()
         await player.say(PCM)
         await anyio.sleep(1)
         player.output.clear_buffer()
         await player.output.wait_for_playout()
-        assert player.finished[0].synchronized_transcript == "One two three"
+        heard = player.finished[0].synchronized_transcript
+        assert heard is not None
+        assert heard.lower().rstrip(".") == "one two three"
 
     await talking(talk)
 

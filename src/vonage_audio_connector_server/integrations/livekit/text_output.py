@@ -10,9 +10,9 @@ from .audio_output import VonageAudioOutput
 class VonageTextOutput(io.TextOutput):
     """The text beside the audio, for `session.output.transcription`.
 
-    With it an agent that is interrupted finds in its chat context the words that were heard, and no others. Where the
-    synthesis tells when each word is spoken (`use_tts_aligned_transcript=True`), its times hold. Without, a word's
-    place in the text is its place in the sound.
+    With it an agent that is interrupted finds in its chat context the words that were heard, and no others. With
+    `AgentSession(use_tts_aligned_transcript=True)` the synthesis tells when each sentence begins, or when each word is
+    spoken. Without, a word's place in the whole answer is its place in the sound.
 
     Args:
         audio_output: where the audio goes.

@@ -1,8 +1,8 @@
-"""The text of what an agent says without a break: pieces of LiveKit's, and which of them were heard."""
+"""The text of what an agent says without a break: pieces of LiveKit's, and which of their words were heard."""
 
 from __future__ import annotations
 
-from ...core.spoken_text import SpokenText, Word
+from ...core.spoken_text import SpokenText
 
 
 class Transcript:
@@ -15,26 +15,35 @@ class Transcript:
 
     def __init__(self) -> None:
         self.is_complete = self.is_spoken = False
-        self._texts: list[tuple[str, Word | None]] = []
+        self._texts: list[str] = []
 
     def add(self, text: str) -> None:
-        """More of it; a `TimedString` tells when it is spoken."""
-        begins_s, ends_s = getattr(text, "start_time", None), getattr(text, "end_time", None)
-        word: Word | None = None
-        if isinstance(begins_s, (int, float)) and isinstance(ends_s, (int, float)) and text.strip():
-            word = text.strip(), begins_s, ends_s
-        self._texts.append((str(text), word))
+        """More of it. A `TimedString` tells when it is spoken, or when it begins to be."""
+        self._texts.append(text)
 
     @property
     def text(self) -> str:
         """All of it."""
-        return "".join(text for text, _ in self._texts)
+        return "".join(self._texts)
 
     def heard(self, heard_s: float, duration_s: float, *, is_complete: bool) -> str:
         """Its words that were heard; see `SpokenText.heard`."""
-        spoken = SpokenText()
-        words = [word for _, word in self._texts if word is not None]
-        if len(words) < sum(bool(text.strip()) for text, _ in self._texts):
-            words = []  # of some nobody knows when they are spoken
-        spoken.add(self.text, words, 0.0)
+        spoken, untimed = SpokenText(), ""
+        start_s = 0.0
+        for text in self._texts:
+            begins_s, ends_s = (_seconds(getattr(text, name, None)) for name in ("start_time", "end_time"))
+            if begins_s is None or not text.strip():
+                untimed += text
+                continue
+            spoken.add(untimed, (), start_s)
+            untimed, start_s = "", begins_s
+            if ends_s is None:
+                untimed = text
+            else:
+                spoken.add(text, [(text.strip(), 0.0, ends_s - begins_s)], begins_s)
+        spoken.add(untimed, (), start_s)
         return spoken.heard(heard_s, duration_s, is_complete=is_complete)
+
+
+def _seconds(value: object) -> float | None:
+    return value if isinstance(value, (int, float)) else None
