@@ -423,6 +423,18 @@ async def test_it_gives_up_after_five_attempts_in_a_row(caplog: pytest.LogCaptur
 
 
 @virtual
+@pytest.mark.parametrize(("lasts_s", "is_joined"), [(12.0, True), (5.0, False)])
+async def test_a_session_that_was_a_good_one_lets_it_try_anew(lasts_s: float, is_joined: bool) -> None:
+    program = Program(StandIn(lasts_s=lasts_s), reconnect=True)
+    program.after = done
+    program.greets = False
+    async with session(program.on_connect) as call:
+        await call.wait(8 * 12.6)
+        assert program.call.is_ready is is_joined
+    assert len(program.stand_in.sessions) == (9 if is_joined else 6)
+
+
+@virtual
 async def test_a_greeting_waits_for_a_session_that_opens_late() -> None:
     stand_in = StandIn(answer(1.0))
     opened = 0
@@ -573,6 +585,24 @@ async def test_texts_are_answered_one_after_the_other() -> None:
     assert [round(stretch.pitch_hz) for stretch in stretches(call)] == [440, 660, 880]
     assert one.refused == []
     assert one.kinds().count("response.create") == 3
+
+
+@virtual
+async def test_an_answer_that_is_wanted_comes_behind_the_one_that_the_session_begins_by_itself() -> None:
+    rest = bytes(2 * RATE_HZ // 10)
+    program = Program(StandIn(Answer(pcm=tone(1.0, RATE_HZ, pitch_hz=440) + rest), answer(1.0, 660)))
+    program.greets = False
+    async with session(program.on_connect) as call:
+        await call.wait(0.5)
+        call.say(words(16_000))
+        await call.wait(1.0)
+        program.call.respond("Tell the time, too.")  # while the caller speaks
+        await call.wait(6.0)
+    one = program.stand_in.session
+    assert [round(stretch.pitch_hz) for stretch in stretches(call)] == [440, 660]
+    assert [error["code"] for error in one.refused] == ["conversation_already_has_active_response"]
+    assert program.errors == []
+    assert [event["response"]["instructions"] for event in one.received[1:]] == ["Tell the time, too."] * 2
 
 
 @virtual
