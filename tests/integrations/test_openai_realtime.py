@@ -194,6 +194,20 @@ async def test_what_the_program_flushes_is_cut_too() -> None:
 
 
 @virtual
+async def test_an_answer_that_comes_slower_than_it_is_said_is_cut_where_it_was_heard() -> None:
+    program = Program(StandIn(answer(6.0, speed=0.4), answer(0.5, 660)))
+    async with session(program.on_connect) as call:
+        await call.speaks(within_s=1)
+        await call.wait(2.0)
+        await call.interrupt()
+        await call.hears()
+    (cut,) = program.stand_in.session.truncations
+    heard_s = sum(one.duration_s for one in stretches(call)[:-1])  # 0.2 s each, with holes in between
+    assert cut.end_ms == pytest.approx(heard_s * 1000, abs=20 + 2 * len(stretches(call)))
+    assert cut.end_ms <= cut.sent_ms
+
+
+@virtual
 async def test_an_interruption_is_silent_at_once_whatever_else_the_program_plays() -> None:
     program = Program(StandIn(answer(0.5)))
     async with session(program.on_connect) as call:
@@ -559,17 +573,21 @@ async def test_the_session_ends_with_the_call() -> None:
 
 @virtual
 async def test_a_program_may_leave_it_and_go_on_with_the_call() -> None:
-    stand_in = StandIn(answer(1.0))
+    stand_in = StandIn(answer(6.0, speed=1.5))
 
     async def on_connect(client: Client) -> None:
-        call = RealtimeCall(client, stand_in.connect)
-        with anyio.move_on_after(2.0):
-            await call.run()
-        await client.send_audio_buffer(tone(1.0, 16_000)).wait()
+        joined = RealtimeCall(client, stand_in.connect)
+        joined.respond()
+        with anyio.move_on_after(1.0):
+            await joined.run()
+        assert not joined.is_ready
+        await client.send_audio_buffer(bytes(3_200) + tone(1.0, 16_000, pitch_hz=880)).wait()
 
     async with session(on_connect) as call:
-        await call.hears(within_s=4)
+        await call.wait(6)
     assert stand_in.session.is_over
+    assert [round(one.pitch_hz) for one in stretches(call)] == [440, 880]
+    assert [one.duration_s for one in stretches(call)] == pytest.approx([1.6, 1.0], abs=0.21)
 
 
 @virtual
@@ -668,6 +686,16 @@ async def test_a_wrong_setting_is_told_by_its_name() -> None:
 
     async with session(on_connect) as call:
         await call.wait(2)
+
+
+@on_virtual_clock(backends=("trio",))
+async def test_trio_has_no_connection_to_the_api() -> None:
+    async def on_connect(client: Client) -> None:
+        with pytest.raises(RuntimeError, match="on asyncio"):
+            await RealtimeCall(client, StandIn().connect).run()
+
+    async with session(on_connect) as call:
+        await call.wait(1)
 
 
 def test_what_was_said_is_in_no_repr() -> None:
