@@ -284,6 +284,16 @@ async def test_where_full_is_an_error_it_is_one_and_nothing_was_taken() -> None:
 
 
 @on_virtual_clock
+async def test_where_full_is_an_error_the_end_is_none() -> None:
+    async with talking(max_queued_s=1.0, when_full="raise") as (client, _):
+        utterance = client.utterance(sample_rate_hz=24_000)  # a resampler holds the last of it back
+        utterance.send(OLD * 3)
+        utterance.end()
+        result = await utterance.wait()
+        assert (result.heard_s, result.interrupted) == (2.0, False)
+
+
+@on_virtual_clock
 async def test_a_pause_keeps_it() -> None:
     async with talking() as (client, call):
         first, second = client.utterance(), client.utterance()

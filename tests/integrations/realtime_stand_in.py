@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
@@ -132,6 +133,8 @@ class StandIn:
         answers: one after the other; behind the last one, that again.
         refuses: the session's settings are refused with this error.
         silent: it takes the connection, and says nothing.
+        status: it refuses every connection with this.
+        lasts_s: each session is closed after so long.
 
     Attributes:
         sessions: those that there were.
@@ -143,9 +146,10 @@ class StandIn:
         refuses: dict[str, str] | None = None,
         silent: bool = False,
         status: HTTPStatus | None = None,
+        lasts_s: float = math.inf,
     ) -> None:
         self.sessions: list[Session] = []
-        self.refuses, self.silent, self.status = refuses, silent, status
+        self.refuses, self.silent, self.status, self.lasts_s = refuses, silent, status, lasts_s
         self.takes_every_format = False
         self._answers: Iterator[Answer] = iter(answers)
         self._last = answers[-1] if answers else Answer()
@@ -239,12 +243,18 @@ class Session:
             async with anyio.create_task_group() as self._tasks:
                 if not self._stand_in.silent:
                     await self.send("session.created", session={"type": "realtime", "id": self.new_id("sess")})
+                if self._stand_in.lasts_s < math.inf:
+                    self._tasks.start_soon(self._expire, self._stand_in.lasts_s)
                 while True:
                     await self._handle(json.loads(await self._socket.recv()))
         except* (GoneError, ConnectionClosed):
             pass
         finally:
             self.is_over = True
+
+    async def _expire(self, lasts_s: float) -> None:
+        await anyio.sleep(lasts_s)
+        await self._socket.close(1001, "expired")
 
     async def send(self, event_type: str, **fields: Any) -> None:
         event = {"type": event_type, "event_id": self.new_id("event"), **fields}

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from agents import function_tool
+from agents import GuardrailFunctionOutput, OutputGuardrail, function_tool
 from agents.realtime import OpenAIRealtimeWebSocketModel, RealtimeAgent, RealtimeRunner, RealtimeSession
 from realtime_calls import answer, stretches, words
 from realtime_stand_in import RATE_HZ, TEXT, Answer, Pipe, StandIn
@@ -47,12 +47,13 @@ class Program:
         self.transcripts: list[Transcript] = []
         self.kinds: list[str] = []
         self.agent: RealtimeAgent[Any] = RealtimeAgent(name="Assistant", instructions="Be short.", tools=[weather])
+        self.run_config: Any = None
         self.model_settings = {"tracing": None, "turn_detection": {"type": "server_vad"}} | model_settings
 
     @asynccontextmanager
     async def joined(self, client: Client) -> AsyncIterator[RealtimeSession]:
         async with self.stand_in.piped() as pipe:
-            runner = RealtimeRunner(self.agent, model=PipedModel(pipe))
+            runner = RealtimeRunner(self.agent, model=PipedModel(pipe), config=self.run_config)
             config: Any = {"api_key": "none", "initial_model_settings": self.model_settings}
             said = self.transcripts.append
             async with agent_session(client, runner, model_config=config, on_transcript=said) as session:
@@ -149,6 +150,27 @@ async def test_what_the_program_interrupts_is_cut_too(by: str) -> None:
     (heard,) = stretches(call)
     assert [cut.end_ms for cut in one.truncations] == [pytest.approx(heard.duration_s * 1000, abs=20)]
     assert [said.interrupted for said in program.transcripts] == [True]
+
+
+@virtual
+async def test_a_guardrail_that_trips_silences_the_call() -> None:
+    async def judge(context: Any, agent: Any, output: str) -> GuardrailFunctionOutput:
+        return GuardrailFunctionOutput(output_info=None, tripwire_triggered="disposed" in output)
+
+    program = Program(StandIn(answer(6.0, 440, speed=1.5, late=2), answer(0.5, 660, text="I am sorry.")))
+    program.run_config = {
+        "output_guardrails": [OutputGuardrail(guardrail_function=judge, name="words")],
+        "guardrails_settings": {"debounce_text_length": 5},
+    }
+    async with session(program.on_connect) as call:
+        await call.wait(8.0)
+    heard = stretches(call)
+    assert [round(one.pitch_hz) for one in heard] == [440, 660]  # the second one is the SDK's excuse
+    assert 1.0 < heard[0].duration_s < 5.0
+    assert [cut.end_ms for cut in program.stand_in.session.truncations] == [
+        pytest.approx(heard[0].duration_s * 1000, abs=20)
+    ]
+    assert "guardrail_tripped" in program.kinds
 
 
 @virtual

@@ -194,6 +194,20 @@ async def test_what_the_program_flushes_is_cut_too() -> None:
 
 
 @virtual
+async def test_an_answer_that_comes_slower_than_it_is_said_is_cut_where_it_was_heard() -> None:
+    program = Program(StandIn(answer(6.0, speed=0.4), answer(0.5, 660)))
+    async with session(program.on_connect) as call:
+        await call.speaks(within_s=1)
+        await call.wait(2.0)
+        await call.interrupt()
+        await call.hears()
+    (cut,) = program.stand_in.session.truncations
+    heard_s = sum(one.duration_s for one in stretches(call)[:-1])  # 0.2 s each, with holes in between
+    assert cut.end_ms == pytest.approx(heard_s * 1000, abs=20 + 2 * len(stretches(call)))
+    assert cut.end_ms <= cut.sent_ms
+
+
+@virtual
 async def test_an_interruption_is_silent_at_once_whatever_else_the_program_plays() -> None:
     program = Program(StandIn(answer(0.5)))
     async with session(program.on_connect) as call:
@@ -423,6 +437,18 @@ async def test_it_gives_up_after_five_attempts_in_a_row(caplog: pytest.LogCaptur
 
 
 @virtual
+@pytest.mark.parametrize(("lasts_s", "is_joined"), [(12.0, True), (5.0, False)])
+async def test_a_session_that_was_a_good_one_lets_it_try_anew(lasts_s: float, is_joined: bool) -> None:
+    program = Program(StandIn(lasts_s=lasts_s), reconnect=True)
+    program.after = done
+    program.greets = False
+    async with session(program.on_connect) as call:
+        await call.wait(8 * 12.6)
+        assert program.call.is_ready is is_joined
+    assert len(program.stand_in.sessions) == (9 if is_joined else 6)
+
+
+@virtual
 async def test_a_greeting_waits_for_a_session_that_opens_late() -> None:
     stand_in = StandIn(answer(1.0))
     opened = 0
@@ -547,17 +573,21 @@ async def test_the_session_ends_with_the_call() -> None:
 
 @virtual
 async def test_a_program_may_leave_it_and_go_on_with_the_call() -> None:
-    stand_in = StandIn(answer(1.0))
+    stand_in = StandIn(answer(6.0, speed=1.5))
 
     async def on_connect(client: Client) -> None:
-        call = RealtimeCall(client, stand_in.connect)
-        with anyio.move_on_after(2.0):
-            await call.run()
-        await client.send_audio_buffer(tone(1.0, 16_000)).wait()
+        joined = RealtimeCall(client, stand_in.connect)
+        joined.respond()
+        with anyio.move_on_after(1.0):
+            await joined.run()
+        assert not joined.is_ready
+        await client.send_audio_buffer(bytes(3_200) + tone(1.0, 16_000, pitch_hz=880)).wait()
 
     async with session(on_connect) as call:
-        await call.hears(within_s=4)
+        await call.wait(6)
     assert stand_in.session.is_over
+    assert [round(one.pitch_hz) for one in stretches(call)] == [440, 880]
+    assert [one.duration_s for one in stretches(call)] == pytest.approx([1.6, 1.0], abs=0.21)
 
 
 @virtual
@@ -573,6 +603,24 @@ async def test_texts_are_answered_one_after_the_other() -> None:
     assert [round(stretch.pitch_hz) for stretch in stretches(call)] == [440, 660, 880]
     assert one.refused == []
     assert one.kinds().count("response.create") == 3
+
+
+@virtual
+async def test_an_answer_that_is_wanted_comes_behind_the_one_that_the_session_begins_by_itself() -> None:
+    rest = bytes(2 * RATE_HZ // 10)
+    program = Program(StandIn(Answer(pcm=tone(1.0, RATE_HZ, pitch_hz=440) + rest), answer(1.0, 660)))
+    program.greets = False
+    async with session(program.on_connect) as call:
+        await call.wait(0.5)
+        call.say(words(16_000))
+        await call.wait(1.0)
+        program.call.respond("Tell the time, too.")  # while the caller speaks
+        await call.wait(6.0)
+    one = program.stand_in.session
+    assert [round(stretch.pitch_hz) for stretch in stretches(call)] == [440, 660]
+    assert [error["code"] for error in one.refused] == ["conversation_already_has_active_response"]
+    assert program.errors == []
+    assert [event["response"]["instructions"] for event in one.received[1:]] == ["Tell the time, too."] * 2
 
 
 @virtual
@@ -638,6 +686,16 @@ async def test_a_wrong_setting_is_told_by_its_name() -> None:
 
     async with session(on_connect) as call:
         await call.wait(2)
+
+
+@on_virtual_clock(backends=("trio",))
+async def test_trio_has_no_connection_to_the_api() -> None:
+    async def on_connect(client: Client) -> None:
+        with pytest.raises(RuntimeError, match="on asyncio"):
+            await RealtimeCall(client, StandIn().connect).run()
+
+    async with session(on_connect) as call:
+        await call.wait(1)
 
 
 def test_what_was_said_is_in_no_repr() -> None:

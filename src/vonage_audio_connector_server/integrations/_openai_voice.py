@@ -200,9 +200,9 @@ class Voice:
 
     def _end(self, item: Item) -> None:
         if not item.is_ended:
-            if item.text:
-                self._say(item, item.text)
             item.is_ended = True
+            if item.text and self._call.is_open:
+                self._say(item, item.text)
             item.utterance.end()
 
     async def _see_through(self, item: Item) -> None:

@@ -26,8 +26,15 @@ import anyio
 from websockets.exceptions import ConnectionClosed, ConnectionClosedOK
 from websockets.frames import Close
 
+from .. import sparing
 from ..close_codes import NORMAL
-from ..errors import AudioConnectorClosedError, AudioConnectorConfigError, AudioConnectorFullError, MissingExtraError
+from ..errors import (
+    AudioConnectorAudioError,
+    AudioConnectorClosedError,
+    AudioConnectorConfigError,
+    AudioConnectorFullError,
+    MissingExtraError,
+)
 from ..runtime import on_trio, single_error
 from ._openai_caller import CallerAudio
 from ._openai_errors import LOST, RealtimeClosedError, RealtimeError, api_error, closed_error
@@ -243,6 +250,8 @@ class _Joined(RealtimeModelListener):
             self.voice.drop_response(response_id)
             self.voice.end(response_id=response_id)
             logger.warning("connection %s: an answer was cut off, because too much of it waits: %s", self._call.id, exc)
+        except AudioConnectorAudioError as exc:
+            sparing.warn("connection %s: can't use an event of the Realtime API: %s", self._call.id, exc)
 
     def _raw(self, event: object) -> None:
         """What the SDK doesn't tell otherwise: where an item and a response end, and the formats; and its errors."""

@@ -138,6 +138,7 @@ class RealtimeCall:
         finally:
             self._state = "over"
             self._caller.stop()
+            self._conversation.lost()
 
     # What a program does
 
