@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 from livekit import rtc
-from livekit.agents.types import TimedString
+from livekit.agents.types import NOT_GIVEN, TimedString
 from livekit.agents.voice import io
 
 from vonage_audio_connector_server import AudioConnector, AudioConnectorConfigError, Client
@@ -400,9 +400,8 @@ async def test_the_times_of_the_texts_hold_where_they_are_told(
 ) -> None:
     async def talk(player: Player, call: TestCall) -> None:
         for text, begins_s, ends_s in texts:
-            times = {"start_time": begins_s, "end_time": ends_s}
-            told = {name: time_s for name, time_s in times.items() if time_s is not None}
-            await player.text.capture_text(TimedString(text, **told) if told else text)
+            begin, end = (NOT_GIVEN if at_s is None else at_s for at_s in (begins_s, ends_s))
+            await player.text.capture_text(TimedString(text, start_time=begin, end_time=end))
         player.text.flush()
         await player.say(PCM)
         await anyio.sleep(1)
