@@ -9,7 +9,6 @@ from realtime_stand_in import RATE_HZ, Answer
 
 from vonage_audio_connector_server.testing import TestCall, recording, tone
 
-WORDS = recording("go-forward-ten-meters", 16_000)[2 * 6_400 : -2 * 4_800]
 GAP_S = 0.03
 LOUD = 1_500
 

@@ -13,7 +13,8 @@ import pytest
 from agents import GuardrailFunctionOutput, OutputGuardrail, function_tool
 from agents.realtime import OpenAIRealtimeWebSocketModel, RealtimeAgent, RealtimeRunner, RealtimeSession
 from realtime_calls import answer, stretches, words
-from realtime_stand_in import RATE_HZ, TEXT, Answer, Pipe, StandIn
+from realtime_pipe import Pipe
+from realtime_stand_in import RATE_HZ, TEXT, Answer, StandIn
 
 from vonage_audio_connector_server import AudioConnectorConfigError, Client
 from vonage_audio_connector_server.integrations.openai_agents import RealtimeClosedError, Transcript, agent_session
