@@ -45,10 +45,11 @@ class Bot(FrameProcessor):
             await self.push_frame(frame, direction)
 
     async def answer(self, pcm: bytes) -> None:
-        if role == "barge-in" and interrupts(pcm):
+        parts = [pcm[start : start + FRAME_BYTES] for start in range(0, len(pcm), FRAME_BYTES)]  # as on the wire
+        if role == "barge-in" and any(map(interrupts, parts)):
             self.generation += 1
             flushed_s = time.monotonic()
-            await self.broadcast_interruption()
+            await self.broadcast_interruption()  # type: ignore[no-untyped-call,unused-ignore]
             await self.push_frame(audio(ANSWERS.after(self.generation, flushed_s)))
         elif role in ("echo", "barge-in"):
             await self.push_frame(audio(pcm))

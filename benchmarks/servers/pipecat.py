@@ -47,7 +47,7 @@ class Bot(FrameProcessor):
         if role == "barge-in" and interrupts(pcm):
             self.generation += 1
             flushed_s = time.monotonic()
-            await self.broadcast_interruption()
+            await self.broadcast_interruption()  # type: ignore[no-untyped-call,unused-ignore]
             await self.push_frame(audio(ANSWERS.after(self.generation, flushed_s)))
         elif role in ("echo", "barge-in"):
             await self.push_frame(audio(pcm))

@@ -140,19 +140,14 @@ class Run:
     Attributes:
         answers: one for each turn of the caller.
         voice: makes the voice.
-        in_hz, out_hz: of the pipeline.
-        before, after: processors that stand before and behind the output, to see what passes.
-        began: called with the bot's worker and the client or WebSocket, when the caller is there.
+        began: called with the bot's worker when the caller is there.
         context: what the bot remembers.
-        events: the names of the events that were told.
+        events: those that were told.
+        worker: that of the bot.
     """
 
     answers: list[str] = field(default_factory=list)
     voice: Callable[[], TTSService] = Voice
-    in_hz: int = 16_000
-    out_hz: int = 24_000
-    before: list[FrameProcessor] = field(default_factory=list)
-    after: list[FrameProcessor] = field(default_factory=list)
     began: Callable[[Any], Any] | None = None
     context: LLMContext = field(default_factory=LLMContext)
     events: list[str] = field(default_factory=list)
@@ -193,22 +188,16 @@ async def run_bot(transport: BaseTransport, run: Run) -> None:
             user_turn_strategies=UserTurnStrategies(stop=[stop]),
         ),
     )
-    pipeline = Pipeline(
-        [
-            transport.input(),
-            Ears(),
-            aggregators.user(),
-            Brain(run.answers),
-            run.voice(),
-            *run.before,
-            transport.output(),
-            *run.after,
-            aggregators.assistant(),
-        ]
-    )
-    run.worker = worker = PipelineWorker(
-        pipeline, params=PipelineParams(audio_in_sample_rate=run.in_hz, audio_out_sample_rate=run.out_hz)
-    )
+    processors = [
+        transport.input(),
+        Ears(),
+        aggregators.user(),
+        Brain(run.answers),
+        run.voice(),
+        transport.output(),
+        aggregators.assistant(),
+    ]
+    run.worker = worker = worker_of(processors, 16_000, 24_000)
 
     @transport.event_handler("on_client_connected")  # type: ignore[untyped-decorator,unused-ignore]
     async def on_client_connected(transport: BaseTransport, client: Any) -> None:
@@ -222,6 +211,11 @@ async def run_bot(transport: BaseTransport, run: Run) -> None:
         await worker.cancel()
 
     await run_worker(worker)
+
+
+def worker_of(processors: list[FrameProcessor], in_hz: int, out_hz: int) -> Any:
+    params = PipelineParams(audio_in_sample_rate=in_hz, audio_out_sample_rate=out_hz)
+    return PipelineWorker(Pipeline(processors), params=params)
 
 
 async def run_worker(worker: Any) -> None:

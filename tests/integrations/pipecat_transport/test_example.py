@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import pytest
-from example_programs import load_example, words_of
+from example_programs import EXAMPLES, load_example, words_of
 
 from vonage_audio_connector_server.audio import resample
-from vonage_audio_connector_server.testing import recording, session
+from vonage_audio_connector_server.testing import assert_same_speech, recording, session
 
 pytestmark = [
     pytest.mark.anyio,
@@ -25,6 +26,19 @@ def bot() -> Any:
     return load_example("pipecat_bot")
 
 
+async def test_the_program_of_the_page_says_what_it_hears() -> None:
+    spec = importlib.util.spec_from_file_location("pipecat_echo", EXAMPLES / "howto" / "pipecat_echo.py")
+    assert spec is not None
+    assert spec.loader is not None
+    echo = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(echo)
+    async with session(echo.app, "/vonage") as call:
+        await call.say(QUESTION)
+        heard = await call.hears(within_s=1)
+    assert_same_speech(heard, QUESTION)
+    call.assert_no_gap(over_ms=40)  # an echo has no lead
+
+
 async def test_it_answers_lets_itself_be_interrupted_and_says_goodbye(
     bot: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -38,13 +52,9 @@ async def test_it_answers_lets_itself_be_interrupted_and_says_goodbye(
         await call.say(recording("librivox-2", 16_000))
         await call.speaks(within_s=8)
         await call.wait(2.5)
-        interruption = call.interrupt(QUESTION)
-        await interruption
-        call.assert_silent_within(ms=500, of=interruption)  # its detector of voice takes 0.2 s, and begins late
-        await call.hears(within_s=8)
-
-        leaving = call.say(resample(await bot.voice().say("Goodbye now. Goodbye."), bot.VOICE_HZ, 16_000))
+        leaving = call.interrupt(resample(await bot.voice().say("Thank you and goodbye."), bot.VOICE_HZ, 16_000))
         await leaving
+        call.assert_silent_within(ms=500, of=leaving)  # its detector of voice takes 0.2 s, and begins late
         lost = await call.wait_ended(15)
         assert leaving.end_s is not None
         goodbye = call.heard_between(leaving.end_s, call.now_s)

@@ -14,7 +14,6 @@ import pytest
 from pipecat.audio.mixers.base_audio_mixer import BaseAudioMixer
 from pipecat.frames import frames as of
 from pipecat.frames.frames import Frame
-from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from vonage_audio_connector_server import AudioConnectorConfigError, Client
@@ -24,7 +23,7 @@ from vonage_audio_connector_server.integrations.pipecat import (
 )
 from vonage_audio_connector_server.testing import TestCall, assert_same_speech, session, tone
 
-from .bot import PipelineParams, PipelineWorker, run_worker, word_pcm
+from .bot import run_worker, word_pcm, worker_of
 
 pytestmark = [
     pytest.mark.anyio,
@@ -88,10 +87,7 @@ async def line(
     async def on_connect(client: Client) -> None:
         transport = VonageAudioConnectorTransport(client, params)
         into, behind = Seen(), Seen()
-        worker = PipelineWorker(
-            Pipeline([transport.input(), into, transport.output(), behind]),
-            params=PipelineParams(audio_in_sample_rate=in_hz, audio_out_sample_rate=HZ),
-        )
+        worker = worker_of([transport.input(), into, transport.output(), behind], in_hz, HZ)
         found = Line(holder[0], client, worker, transport, into, behind)
         for event in ("on_client_disconnected", "on_client_muted", "on_client_unmuted", "on_session_timeout"):
             transport.add_event_handler(event, telling(found, event))
@@ -155,6 +151,17 @@ async def test_audio_has_the_rate_of_the_pipeline_and_of_the_call(rate_hz: int, 
     assert_same_speech(b"".join(frame.audio for frame in frames), tone(0.6, rate_hz=in_hz), rate_hz=in_hz)
     assert_same_speech(heard.pcm, b"".join(word_pcm(rate_hz, number) for number in range(3))[: len(heard.pcm)])
     a.call.assert_no_gap()
+
+
+@pytest.mark.parametrize("chunks", [2, 4, 10])
+async def test_all_audio_comes_in_frames_of_the_wanted_length(chunks: int) -> None:
+    said = tone(0.5)
+    async with line(VonageAudioConnectorParams(audio_in_10ms_chunks=chunks), silence="none") as a:
+        await a.call.say(said)
+        await a.call.wait(0.15)
+        audio = [frame.audio for frame in a.into.of(of.InputAudioRawFrame)]
+    assert b"".join(audio) == said  # the rest, too, though nothing comes behind it
+    assert {len(pcm) for pcm in audio[:-1]} == {320 * chunks}
 
 
 async def test_frames_pass_behind_the_output_when_what_is_before_them_was_heard() -> None:

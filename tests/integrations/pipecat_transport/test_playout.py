@@ -153,7 +153,7 @@ def test_times_of_words_are_counted_from_where_their_sound_stands() -> None:
     words.audio_came("a", 5.0, 100 * NANOSECONDS)  # 5 s wait before it
     first = words.place_s(text("one", pts_s=100.0), 6.0, 100 * NANOSECONDS)
     second = words.place_s(text("two", pts_s=100.8), 6.0, 100 * NANOSECONDS)
-    assert (first, second) == (pytest.approx(5.1), pytest.approx(5.9))
+    assert [first, second] == pytest.approx([5.1, 5.9])
 
 
 def test_words_ahead_of_their_sound_come_with_it() -> None:

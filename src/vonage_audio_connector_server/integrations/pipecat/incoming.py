@@ -31,6 +31,10 @@ FRAME_S = 0.04
 """So much audio is one frame, by default: each costs as much in every processor, however long it is."""
 
 NEARLY_BYTES = 32 * SAMPLE_BYTES
+"""A resampler brings some samples less or more: for those nobody waits."""
+
+LEFT_S = 0.06
+"""So long audio that is no whole frame waits for more: a stream may end anywhere."""
 
 Tell = Callable[[str, Client], Awaitable[None]]
 """Calls the handlers of one of the transport's events."""
@@ -70,6 +74,8 @@ class VonageAudioConnectorInputTransport(BaseInputTransport):
         self._frame_s = frame_s
         self._frame_bytes = 0
         self._pcm = b""  # that is no whole frame yet
+        self._came_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._resampler: Resampler | None = None
         self._is_listening = False
@@ -113,6 +119,8 @@ class VonageAudioConnectorInputTransport(BaseInputTransport):
 
     async def _end(self) -> None:
         self._is_listening = False
+        if self._timer is not None:
+            self._timer.cancel()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             await self.cancel_task(task)
@@ -158,10 +166,24 @@ class VonageAudioConnectorInputTransport(BaseInputTransport):
             return
         if self._resampler is not None:
             pcm = self._resampler.process(pcm)
-        pcm = self._pcm = self._pcm + pcm
-        # A resampler's output is some samples shorter or longer: wait for no more than is sure to come.
-        if len(pcm) > self._frame_bytes - NEARLY_BYTES:
+        self._pcm += pcm
+        if len(self._pcm) > self._frame_bytes - NEARLY_BYTES:
             await self._pass_on()
+        elif self._pcm:
+            loop = self.get_event_loop()
+            self._came_s = loop.time()
+            if self._timer is None:
+                self._timer = loop.call_at(self._came_s + LEFT_S, self._pass_on_rest)
+
+    def _pass_on_rest(self) -> None:
+        """Nothing has come since, or else there is time."""
+        self._timer = None
+        if self._pcm and self._is_listening:
+            loop = self.get_event_loop()
+            if loop.time() < self._came_s + LEFT_S / 2:
+                self._timer = loop.call_at(self._came_s + LEFT_S, self._pass_on_rest)
+            else:
+                self.create_task(self._pass_on())
 
     async def _pass_on(self) -> None:
         pcm, self._pcm = self._pcm, b""
