@@ -1,4 +1,4 @@
-"""One conversation in each framework: question, answer, interruption, second answer, goodbye. See the programs' file."""
+"""One conversation in each framework: question, answer, interruption, second answer, goodbye."""
 
 from __future__ import annotations
 
