@@ -2,6 +2,8 @@
 
     python examples/pipecat_bot.py        # serves ws://localhost:8765/vonage
 
+With CONNECT_SECRET, and the public address in WS_URI, `POST /connect` lets it join a live session.
+
 It needs the extras `demo`, `examples` and `pipecat`. Its services are pipecat's interfaces around the recogniser and
 the voice of `speech_models.py`: put in their places those that you have.
 """
@@ -41,7 +43,7 @@ from pipecat.utils.time import time_now_iso8601
 from pipecat.workers.runner import WorkerRunner
 from speech_models import EARS_HZ, VOICE_HZ, Voice, shared_recogniser
 
-from vonage_audio_connector_server import AudioConnector, WebSocketProtocol
+from vonage_audio_connector_server import AudioConnector, SharedSecret, WebSocketProtocol
 from vonage_audio_connector_server.integrations.pipecat import VonageAudioConnectorTransport
 
 GREETING = "Hello. What can I do for you?"
@@ -147,11 +149,15 @@ async def run_bot(transport: BaseTransport) -> None:
 async def lifespan(app: FastAPI):
     await anyio.to_thread.run_sync(shared_recogniser)
     await voice().say(GREETING)  # the models are there before the first caller
-    yield
+    async with connector.lifespan(app):
+        yield
 
 
 connector = AudioConnector()
 app = FastAPI(lifespan=lifespan)
+if "CONNECT_SECRET" in os.environ:  # POST /connect lets the bot join a live session; it takes the extra `vonage`
+    guard = SharedSecret(os.environ["CONNECT_SECRET"], header="authorization")
+    app.router.routes.append(connector.connect_route(uri=os.environ["WS_URI"], authorize=guard))
 
 
 @app.websocket("/vonage")

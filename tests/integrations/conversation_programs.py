@@ -63,28 +63,17 @@ async def plain(program: Program) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def pipecat(program: Program) -> AsyncIterator[None]:
-    from pipecat.frames.frames import EndTaskFrame, Frame, LLMFullResponseEndFrame, TTSAudioRawFrame
-    from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+    from pipecat.frames.frames import EndTaskFrame, Frame, TTSAudioRawFrame
+    from pipecat.processors.frame_processor import FrameDirection
     from pipecat_transport.bot import Run, Voice, of_ours, run_bot
 
     class Recordings(Voice):
         async def run_tts(self, text: str, context_id: str) -> AsyncGenerator[Frame | None, None]:
             yield TTSAudioRawFrame(sound_of(text), VOICE_HZ, 1, context_id=context_id)
+            if text.strip() == TEXTS[LAST]:  # the last answer is the end
+                await self.push_frame(EndTaskFrame(), FrameDirection.UPSTREAM)
 
-    class Farewell(FrameProcessor):  # type: ignore[misc,unused-ignore]
-        """The last answer is the end."""
-
-        answers = 0
-
-        async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-            await super().process_frame(frame, direction)
-            await self.push_frame(frame, direction)
-            if isinstance(frame, LLMFullResponseEndFrame):
-                self.answers += 1
-                if self.answers == len(ANSWERS):
-                    await self.push_frame(EndTaskFrame(), FrameDirection.UPSTREAM)
-
-    run = Run(answers=list(TEXTS), voice=Recordings, out_hz=VOICE_HZ, before=[Farewell()])
+    run = Run(answers=list(TEXTS), voice=Recordings)
 
     async def on_connect(client: Client) -> None:
         await run_bot(of_ours(client), run)
