@@ -3,6 +3,7 @@
 
 VENV ?= .venv
 LOWEST_VENV ?= .venv-lowest
+FRAMEWORKS := livekit openai pipecat
 BENCH_VENV ?= benchmarks/.venvs/runner
 MICRO_VENV ?= benchmarks/.venvs/micro
 ARGS ?=
@@ -28,7 +29,7 @@ $(shell for v in $(VENV) $(LOWEST_VENV) $(BENCH_VENV) $(MICRO_VENV); do [ -e $$v
 PIP := bin/python -m pip install -qq --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help lint type format test test-lowest conformance demo console docs pictures bench bench-quick bench-micro clean
+.PHONY: help lint type format test test-lowest test-frameworks $(FRAMEWORKS:%=test-%) conformance demo console docs pictures bench bench-quick bench-micro clean
 # Two installs into one environment must not run at once, not even under `make -j`.
 .NOTPARALLEL:
 
@@ -53,6 +54,12 @@ test: $(DEV) ## run the tests (ARGS="-k flush" for some of them)
 
 test-lowest: $(LOWEST) ## run the tests on the lowest dependency versions that pyproject.toml allows
 	$(LOWEST_VENV)/$(PYTEST) $(ARGS)
+
+test-frameworks: $(FRAMEWORKS:%=test-%) ## the same for each framework, whose lowest versions don't go together
+
+# In an environment for each.
+$(FRAMEWORKS:%=test-%): test-%: $(LOWEST_VENV)-%/.stamp
+	$(LOWEST_VENV)-$*/$(PYTEST) tests/integrations/*$** $(ARGS)
 
 conformance: $(DEV) ## run the Autobahn test suite against the WebSocket protocol classes
 	$(VENV)/bin/python scripts/conformance.py $(ARGS)
@@ -101,8 +108,16 @@ $(DOCS): pyproject.toml $(VENV)/bin/python
 
 $(LOWEST): pyproject.toml scripts/lowest.py $(LOWEST_VENV)/bin/python
 	@echo "Installing the package with the lowest versions it allows into $(LOWEST_VENV)"
-	@$(LOWEST_VENV)/bin/python scripts/lowest.py audio cli demo examples fast livekit openai pipecat speech testing vonage test > $(LOWEST_VENV)/lowest.txt
+	@$(LOWEST_VENV)/bin/python scripts/lowest.py audio cli demo examples fast speech testing vonage test > $(LOWEST_VENV)/lowest.txt
 	@$(LOWEST_VENV)/$(PIP) -c $(LOWEST_VENV)/lowest.txt -e '.[test]'
+	@touch $@
+
+.PRECIOUS: $(LOWEST_VENV)-%/.stamp %/bin/python
+$(LOWEST_VENV)-%/.stamp: pyproject.toml scripts/lowest.py $(LOWEST_VENV)-%/bin/python
+	@echo "Installing the package with the lowest version of $* that it allows into $(LOWEST_VENV)-$*"
+	@$(LOWEST_VENV)-$*/bin/python scripts/lowest.py $* testing > $(LOWEST_VENV)-$*/lowest.txt
+	@$(LOWEST_VENV)-$*/$(PIP) -c $(LOWEST_VENV)-$*/lowest.txt -e '.[examples,fast,speech,testing,$*]' \
+		hypothesis pytest-timeout pytest-xdist trustme
 	@touch $@
 
 # The runner makes the environments of those that are compared.

@@ -9,6 +9,7 @@ import os
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,20 @@ if TYPE_CHECKING:
 
 FIRST_MESSAGE = ' {"content-type":"audio/l16;rate=16000","event":"websocket:connected","caller":"Ann"}'
 FRAME_BYTES = 640
+
+FRAMEWORKS = {
+    "agents": "integrations/test_openai_agents.py",
+    "livekit": "integrations/test_livekit_*.py",
+    "openai": "integrations/test_openai_*.py",
+    "pipecat": "integrations/pipecat_transport",
+}
+NOT_INSTALLED = [name for name in FRAMEWORKS if find_spec(name) is None]
+
+collect_ignore_glob = [FRAMEWORKS[name] for name in NOT_INSTALLED]
+
+
+def pytest_report_header() -> list[str]:
+    return [f"not installed, so that its tests are left out: {name}" for name in NOT_INSTALLED]
 
 
 @pytest.hookimpl(tryfirst=True)

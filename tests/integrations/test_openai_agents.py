@@ -10,9 +10,6 @@ from typing import Any
 
 import anyio
 import pytest
-
-pytest.importorskip("agents", reason="the Agents SDK is not installed: it doesn't allow websockets 17")
-
 from agents import GuardrailFunctionOutput, OutputGuardrail, function_tool
 from agents.realtime import OpenAIRealtimeWebSocketModel, RealtimeAgent, RealtimeRunner, RealtimeSession
 from realtime_calls import answer, stretches, words

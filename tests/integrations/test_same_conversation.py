@@ -21,9 +21,8 @@ QUESTION = recording("go-forward-ten-meters", 16_000)[2 * 6_400 : -2 * 4_800]
 NO_WAIT = recording("librivox-4", 16_000)[2 * 8_320 : 2 * 17_920]  # 0.6 s of it
 INTERRUPTED_AFTER_S = 2.5
 
-FRAMEWORKS = {"plain": plain, "pipecat": pipecat, "livekit": livekit, "openai": openai}
-if find_spec("agents") is not None:
-    FRAMEWORKS["openai-agents"] = openai_agents
+PROGRAMS = {"plain": plain, "pipecat": pipecat, "livekit": livekit, "openai": openai, "agents": openai_agents}
+FRAMEWORKS = {name: program for name, program in PROGRAMS.items() if name == "plain" or find_spec(name) is not None}
 
 
 @pytest.fixture
