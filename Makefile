@@ -8,7 +8,7 @@ BENCH_VENV ?= benchmarks/.venvs/runner
 MICRO_VENV ?= benchmarks/.venvs/micro
 ARGS ?=
 # So many tests run at a time: most of them wait. Those marked `alone` have the machine for themselves, at the end.
-JOBS ?= 3
+JOBS ?= 4
 PYTEST := bin/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 BOT ?= assistant
 

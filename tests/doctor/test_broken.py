@@ -31,7 +31,7 @@ from .proxies import (
     until_close,
 )
 
-pytestmark = pytest.mark.usefixtures("_short")
+pytestmark = [pytest.mark.usefixtures("_short"), pytest.mark.slow]
 
 Serve = Callable[..., int]
 

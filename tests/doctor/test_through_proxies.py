@@ -12,7 +12,7 @@ from vonage_audio_connector_server.doctor import NAMES, Diagnosis
 from .examining import HEADERS, QUERY, Certificates, assert_no_secret, examined, statuses, trusting
 from .proxies import caddy, free_port, haproxy, needs, nginx, replaced, shown
 
-pytestmark = pytest.mark.usefixtures("_short")
+pytestmark = [pytest.mark.usefixtures("_short"), pytest.mark.slow]
 
 LETSENCRYPT = "/etc/letsencrypt/live/bot.example.com"
 
