@@ -5,14 +5,17 @@ Ears and mouths are stand-ins, so that what differs is the framework alone. Each
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from example_programs import WORDS, load_example, served
+import trustme
+from example_programs import WORDS, load_example
+from fastapi import FastAPI
 
-from vonage_audio_connector_server import AudioConnector, Client
+from vonage_audio_connector_server import AudioConnector, AudioConnectorServerConfig, Client, Video
 from vonage_audio_connector_server.speech import SpeechEnded
 from vonage_audio_connector_server.testing import recording
 
@@ -28,11 +31,38 @@ class Program:
 
     Attributes:
         address: where it listens.
+        tls: for whoever calls it.
         texts: what it takes for heard of each of its answers.
     """
 
     address: str = ""
+    tls: ssl.SSLContext = field(default_factory=ssl.create_default_context)
     texts: list[str] = field(default_factory=list)
+
+    def last_of(self, client: Client) -> Callable[[Any], None]:
+        """Takes the transcripts; the last answer is the end."""
+
+        def told(transcript: Any) -> None:
+            self.texts.append(transcript.text)
+            if len(self.texts) == len(ANSWERS):
+                client.disconnect()
+
+        return told
+
+
+@asynccontextmanager
+async def listening(program: Program, on_connect: Any) -> AsyncIterator[None]:
+    """Serve it as people do: mounted in FastAPI, under TLS."""
+    authority = trustme.CA()
+    server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server_tls)
+    authority.configure_trust(program.tls)
+    app = FastAPI()
+    app.mount("/vonage", AudioConnector(on_connect))
+    config = AudioConnectorServerConfig(host="localhost", port=0, ssl=server_tls, app=app)
+    async with await Video().start_audio_connector_server(config) as handle:
+        program.address = f"wss://localhost:{handle.port}/vonage"
+        yield
 
 
 def sound_of(text: str) -> bytes:
@@ -57,7 +87,7 @@ async def plain(program: Program) -> AsyncIterator[None]:
                 client.start_soon(answer, number)
                 number += 1
 
-    async with served(AudioConnector(on_connect)) as program.address:
+    async with listening(program, on_connect):
         yield
 
 
@@ -78,7 +108,7 @@ async def pipecat(program: Program) -> AsyncIterator[None]:
     async def on_connect(client: Client) -> None:
         await run_bot(of_ours(client), run)
 
-    async with served(AudioConnector(on_connect)) as program.address:
+    async with listening(program, on_connect):
         yield
     program.texts += run.remembered
 
@@ -130,8 +160,11 @@ async def livekit(program: Program) -> AsyncIterator[None]:
         attach(session, client)
         await session.start(Agent(instructions=""))
 
-    async with served(AudioConnector(on_connect)) as program.address:
+    async with listening(program, on_connect):
         yield
+
+
+DETECTION = {"type": "server_vad", "silence_duration_ms": 700}
 
 
 def _stand_in() -> Any:
@@ -142,19 +175,13 @@ def _stand_in() -> Any:
 
 @asynccontextmanager
 async def openai(program: Program) -> AsyncIterator[None]:
-    from vonage_audio_connector_server.integrations.openai_realtime import RealtimeCall, Transcript
+    from vonage_audio_connector_server.integrations.openai_realtime import RealtimeCall
 
     async def on_connect(client: Client) -> None:
-        def told(transcript: Transcript) -> None:
-            program.texts.append(transcript.text)
-            if len(program.texts) == len(ANSWERS):
-                client.disconnect()
+        session = {"audio": {"input": {"turn_detection": DETECTION}}}
+        await RealtimeCall(client, _stand_in().connect, session=session, on_transcript=program.last_of(client)).run()
 
-        detection = {"type": "server_vad", "silence_duration_ms": 700}
-        session = {"audio": {"input": {"turn_detection": detection}}}
-        await RealtimeCall(client, _stand_in().connect, session=session, on_transcript=told).run()
-
-    async with served(AudioConnector(on_connect)) as program.address:
+    async with listening(program, on_connect):
         yield
 
 
@@ -163,24 +190,20 @@ async def openai_agents(program: Program) -> AsyncIterator[None]:
     from agents.realtime import RealtimeAgent, RealtimeRunner
     from test_openai_agents import PipedModel
 
-    from vonage_audio_connector_server.integrations.openai_agents import Transcript, agent_session
+    from vonage_audio_connector_server.integrations.openai_agents import agent_session
 
     async def on_connect(client: Client) -> None:
-        def told(transcript: Transcript) -> None:
-            program.texts.append(transcript.text)
-            if len(program.texts) == len(ANSWERS):
-                client.disconnect()
-
-        detection = {"type": "server_vad", "silence_duration_ms": 700}
         config: Any = {
             "api_key": "none",
-            "initial_model_settings": {"tracing": None, "turn_detection": detection},
+            "initial_model_settings": {"tracing": None, "turn_detection": DETECTION},
         }
         async with _stand_in().piped() as pipe:
             runner = RealtimeRunner(RealtimeAgent(name="Assistant"), model=PipedModel(pipe))
-            async with agent_session(client, runner, model_config=config, on_transcript=told) as session:
+            async with agent_session(
+                client, runner, model_config=config, on_transcript=program.last_of(client)
+            ) as session:
                 async for _ in session:
                     pass
 
-    async with served(AudioConnector(on_connect)) as program.address:
+    async with listening(program, on_connect):
         yield
