@@ -32,6 +32,9 @@ LATE_S = 0.2
 EVERY_S = 0.1
 """How often silence is added."""
 
+BLOCKED_S = 0.1
+"""A question that comes so late tells of an event loop that was blocked: what came meanwhile is still to be read."""
+
 
 class CallerAudio:
     """The caller of one call. Only in the thread of its event loop.
@@ -51,6 +54,7 @@ class CallerAudio:
         self._chunks: deque[bytes] = deque()
         self._waiting_bytes = 0
         self._until_s = 0.0  # up to when there is audio, by the clock of the call
+        self._not_before_s = 0.0
         self._late_s = LATE_S
         self.is_stopped = False
         self._more = anyio.Event()
@@ -100,13 +104,17 @@ class CallerAudio:
         """Is it time for silence?"""
         if self.is_stopped or self._call.is_over:
             return None
-        due_s = self._until_s + self._late_s
+        due_s = max(self._until_s + self._late_s, self._not_before_s)
         return None if now_s >= due_s else due_s
 
     def _due(self) -> None:
         if self.is_stopped or self._call.is_over:
             return
         now_s = self._call.clock()
+        if now_s - max(self._until_s + self._late_s, self._not_before_s) > BLOCKED_S:
+            self._not_before_s = now_s + BLOCKED_S
+            self._call.waits.add(self._ask, self._due)
+            return
         samples = round((now_s - self._until_s) * self._call.out.pacer.rate_hz)
         self._until_s, self._late_s = now_s, EVERY_S
         self._add(bytes(samples * SAMPLE_BYTES))
