@@ -136,6 +136,17 @@ async def test_the_goodbye_is_heard_to_its_end_before_the_call_is_closed() -> No
     assert run.events == ["connected"]  # it was not the caller who hung up
 
 
+async def test_a_caller_who_mutes_within_a_sentence_is_answered() -> None:
+    """No frame comes then; pipecat's own clock ends the turn after a second."""
+    run = Run(answers=["Yes"])
+    async with calling(run) as call:
+        await call.wait(0.3)
+        await call.say(QUESTION)
+        call.mute()
+        await call.hears(within_s=3)
+    assert run.remembered == ["Yes"]
+
+
 async def test_cancelled_it_closes_at_once() -> None:
     run = Run()
 
