@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import math
 import os
+import signal
 import tempfile
 from array import array
 from collections.abc import Callable, Iterator
@@ -37,6 +39,11 @@ NOT_INSTALLED = [name for name in FRAMEWORKS if find_spec(name) is None]
 collect_ignore_glob = [FRAMEWORKS[name] for name in NOT_INSTALLED]
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # Of a shell's background (`make test &`): the programs that tests start would not hear Ctrl-C either.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def pytest_report_header() -> list[str]:
     return [f"not installed, so that its tests are left out: {name}" for name in NOT_INSTALLED]
 
@@ -53,12 +60,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """With `-n`: what is to run alone waits until no other process runs a test. This wait is not the test's."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    """What is to run alone waits, with `-n`, until no other process runs a test. This wait is not the test's.
+
+    Nor does the garbage collector search then what all tests before have left: that takes tenths of a second.
+    """
+    run, is_alone = os.environ.get("PYTEST_XDIST_TESTRUNUID"), item.get_closest_marker("alone") is not None
     with contextlib.ExitStack() as stack:
         if run is not None and fcntl is not None:
             lock = stack.enter_context(Path(tempfile.gettempdir(), f"pytest-{run}.lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH)
+            fcntl.flock(lock, fcntl.LOCK_EX if is_alone else fcntl.LOCK_SH)
+        if is_alone:
+            gc.collect()
+            gc.freeze()
+            stack.callback(gc.unfreeze)
         return (yield)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 import pytest
@@ -36,16 +35,6 @@ steps:
 
 
 def call(plans: list[Plan]) -> Made:
-    """Callers and server share this process, with all that the tests before have left: nothing may search that now."""
-    gc.collect()
-    gc.freeze()
-    try:
-        return made_of(plans)
-    finally:
-        gc.unfreeze()
-
-
-def made_of(plans: list[Plan]) -> Made:
     return make_calls(
         f"{PARROT}:on_connect",
         plans,
