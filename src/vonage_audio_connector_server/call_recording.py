@@ -16,7 +16,7 @@ from .call.call import Call
 from .call.inbox import Item
 from .call.questions import format_known
 from .call.taps import add_tap
-from .link.recorded import Pending, recording_sink
+from .link.recorded import recording_sink
 from .recording.recording import Kind
 from .runtime import in_thread
 from .waits import CHANGED, Question
@@ -58,8 +58,7 @@ class CallRecording:
             self._began_s = began_s = call.clock()
             tape = self._tape
             tape.remove = add_tap(call, lambda item, now_s: tape.came(item, now_s - began_s))
-            pending = Pending(tape, call.clock, began_s)
-            call.output.wrap_sink(lambda sink: recording_sink(sink, pending))
+            call.output.wrap_sink(lambda sink: recording_sink(sink, tape, call.clock, began_s))
             call.start_soon(self._write_on, ())
 
         do(call, start)
@@ -157,8 +156,6 @@ class CallRecording:
 class _Tape:
     """What came and went since the file was last written; see `recording.Tape`."""
 
-    most_pending = 1
-
     def __init__(self) -> None:
         self.remove: Callable[[], None] = nothing  # from what listens to the call
         self._is_stopped = False
@@ -174,10 +171,10 @@ class _Tape:
         if isinstance(item, bytes) and not self._is_stopped:
             self._messages.append((at_s, Kind.AUDIO_TO_SERVER, item))
 
-    def add(self, messages: Sequence[Message], /) -> None:
+    def add(self, at_s: float, kind: Kind, payload: bytes, /) -> None:
         """See `Tape`."""
         if not self._is_stopped:
-            self._messages.extend(messages)
+            self._messages.append((at_s, kind, payload))
 
     def note(self, at_s: float, name: str, /, **values: object) -> None:
         """See `Tape`."""

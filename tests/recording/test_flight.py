@@ -20,8 +20,8 @@ from websockets.sync.client import connect
 from vonage_audio_connector_server import AudioConnector, Client, JSONTransport
 from vonage_audio_connector_server.config import AudioTransport
 from vonage_audio_connector_server.recording import Kind, Recording
-from vonage_audio_connector_server.recording.flight import MOST_PENDING
 from vonage_audio_connector_server.recording.folder import read_folder
+from vonage_audio_connector_server.recording.ring import MOST_PENDING
 
 FRAME = b"\1\2" * 320
 ANSWER = b"\3\4" * 320

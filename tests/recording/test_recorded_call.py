@@ -307,7 +307,7 @@ class Fussy:
             return self.tape  # type: ignore[no-any-return]
         return None if isinstance(self.tape, MemoryTape) else self.tape
 
-    def fail(self, given: object) -> None:
+    def fail(self, *given: object) -> None:
         raise LookupError(self.end_error or self.add_error)
 
     def see_end(self, is_bad: bool) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
+from vonage_audio_connector_server.recording import storage
 from vonage_audio_connector_server.recording.recording import Entry, Kind
 from vonage_audio_connector_server.recording.ring import (
     HEAD_BYTES,
+    MOST_PENDING,
     MOST_REGIONS,
     Region,
     Ring,
@@ -18,14 +21,15 @@ from vonage_audio_connector_server.recording.ring import (
     starts_of,
     write_head,
 )
+from vonage_audio_connector_server.recording.storage import FileStorage, MemoryStorage
 
 
 def make(*regions: Region) -> tuple[bytearray, list[Ring]]:
     """A file in memory, and the rings in it."""
     starts = starts_of(regions)
-    data = bytearray(starts[-1])
-    write_head(data, regions)
-    return data, [Ring(data, start, region) for start, region in zip(starts, regions, strict=False)]
+    storage = MemoryStorage(starts[-1])
+    write_head(storage, regions)
+    return storage.data, [Ring(storage, start, region) for start, region in zip(starts, regions, strict=False)]
 
 
 def frames(count: int, size: int = 640) -> list[Entry]:
@@ -36,6 +40,7 @@ def frames(count: int, size: int = 640) -> list[Entry]:
 def fill(ring: Ring, entries: Sequence[Entry]) -> None:
     for entry in entries:
         ring.add(*entry)
+    ring.flush()
 
 
 def test_what_was_written_is_read_with_its_kind_and_its_time() -> None:
@@ -85,8 +90,8 @@ def test_a_text_longer_than_a_segment_is_cut() -> None:
 def test_what_is_about_to_be_lost_first_is_told_once() -> None:
     told: list[list[Entry]] = []
     region = Region(4096, 2)
-    data = bytearray(starts_of([region])[-1])
-    ring = Ring(data, HEAD_BYTES, region, lambda records: told.append(list(records)))
+    storage = MemoryStorage(starts_of([region])[-1])
+    ring = Ring(storage, HEAD_BYTES, region, lambda records: told.append(list(records)))
     entries = frames(50)
     fill(ring, entries)
     assert told == [entries[:6]]
@@ -172,3 +177,64 @@ def test_the_head_takes_as_many_regions_as_it_says() -> None:
     for ring in rings:
         ring.add(1.0, Kind.NOTE, b"{}")
     assert read_regions(bytes(data)) == [[Entry(1.0, Kind.NOTE, b"{}")]] * MOST_REGIONS
+
+
+def test_frames_wait_for_each_other_and_for_nothing_else() -> None:
+    data, (ring,) = make(Region(65_536, 1))
+
+    def read() -> list[Entry]:
+        return read_regions(bytes(data))[0]
+
+    entries = frames(MOST_PENDING + 1)
+    for entry in entries[:-1]:
+        ring.add(*entry)
+    assert read() == entries[:1]  # the first tells how long frames are
+    ring.add(*entries[-1])
+    assert read() == entries
+    ring.add(*frames(1)[0])
+    ring.add(3.0, Kind.TEXT_TO_SERVER, b"{}" * 320)  # as long as a frame
+    assert read()[len(entries) :] == [frames(1)[0], Entry(3.0, Kind.TEXT_TO_SERVER, b"{}" * 320)]
+
+
+def test_frames_of_other_lengths_in_between_keep_their_place() -> None:
+    data, (ring,) = make(Region(65_536, 1))
+    entries = [entry for size in (640, 480, 640, 2, 640) for entry in frames(3, size)]
+    fill(ring, entries)
+    assert read_regions(bytes(data)) == [entries]
+
+
+def test_what_is_closed_is_written_and_takes_nothing_more() -> None:
+    data, (ring,) = make(Region(65_536, 1))
+    for entry in frames(3):
+        ring.add(*entry)
+    ring.close()
+    assert read_regions(bytes(data)) == [frames(3)]
+    for entry in frames(MOST_PENDING + 2):
+        with pytest.raises(ValueError, match="is over"):
+            ring.add(*entry)
+    assert read_regions(bytes(data)) == [frames(3)]
+
+
+@pytest.mark.parametrize("name", ["pwrite", "without it"])
+def test_a_file_on_disk_is_written_and_read_at_any_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    if name != "pwrite":
+        monkeypatch.setattr(storage, "_pwrite", storage._seek_and_write)
+        monkeypatch.setattr(storage, "_pread", storage._seek_and_read)
+    path = tmp_path / "ring"
+    path.write_bytes(bytes(HEAD_BYTES + 4096 * 2))
+    with path.open("r+b", buffering=0) as file:
+        place = FileStorage(file.fileno())
+        write_head(place, [Region(4096, 2)])
+        ring = Ring(place, HEAD_BYTES, Region(4096, 2), lambda records: told.extend(records))
+        told: list[Entry] = []
+        fill(ring, frames(20))
+    assert told == frames(6)
+    assert read_regions(path.read_bytes()) == [frames(20)[12:]]
+
+
+def test_a_disk_that_takes_not_all_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "_pwrite", lambda fd, data, at: len(data) - 1)
+    with pytest.raises(OSError, match="not all of it"):
+        FileStorage(0).write(b"ab", 0)

@@ -90,6 +90,13 @@ class Session:
         self._awaited: dict[int, Mark] = {}  # whose end the router was asked to acknowledge, by the number asked with
         self._asked = 0  # how often it was: an answer that comes late must not be taken for another mark's
 
+    @property
+    def transport(self) -> Literal["binary", "json"] | None:
+        """How audio travels; None: no frame has told."""
+        if not self._transport_settled:
+            return None
+        return "binary" if self.sends is None else "json"
+
     # What arrives
 
     def text_received(self, text: str) -> Event:

@@ -1,13 +1,12 @@
 """The flight recorder: the last seconds of each call in a file, which is kept when the call ends badly.
 
-While a call goes on, its messages are written into memory that is the file (ring.py): nothing waits for a disk. What
-takes longer, the end of a call, is done by one thread for all.
+While a call goes on, its messages are written into a file whose place is taken (ring.py): into the system's memory, so
+nothing waits for a disk. What takes longer, the end of a call, is done by one thread for all.
 """
 
 from __future__ import annotations
 
 import math
-import mmap
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,20 +21,17 @@ from ..sparing import warn
 from .folder import CALL_BYTES
 from .recorder import META
 from .recording import Entry, Kind, note
-from .ring import RECORD_BYTES, Region, Ring, starts_of, write_head
-from .shelf import Place, Shelf, complete, describe, discard, name_of
+from .ring import MOST_PENDING, RECORD_BYTES, Region, Ring, starts_of, write_head
+from .shelf import BLOCK_BYTES, Place, Shelf, complete, describe, discard, name_of
+from .storage import FileStorage
 
 T = TypeVar("T")
 
 Keep = Literal["bad", "always"]
 
-MOST_PENDING: Final = 8
-"""Frames that are written together, because it is cheaper: a process that is killed loses less than 0.2 s of a call."""
-
 MIN_LAST_S, MAX_LAST_S = 1.0, 3600.0
 
-# 24 kHz both ways, 50 frames a second: to the server base64 in a JSON text with a few short keys beside it, if need be.
-_BYTES_A_SECOND: Final = 50 * (1280 + 64 + 960 + 2 * RECORD_BYTES)
+_BYTES_A_SECOND: Final = 50 * 2 * (960 + RECORD_BYTES)  # 24 kHz both ways
 _SEGMENTS: Final = 32  # as one of them is always partly empty, so many waste little
 _MIN_SEGMENT_BYTES: Final = 72 * 1024  # a text of 64 KiB, which is the default limit, fits
 _KEPT: Final = Region(16 * 1024, 1)
@@ -55,7 +51,7 @@ class FlightRecorder:
 
     Args:
         folder: in which the recordings stand. It is made, if it isn't there, for this user alone.
-        last_s: how many seconds of a call are there at least, 1 to 3600; 30 by default, which take 4 MB.
+        last_s: how many seconds of a call are there at least, 1 to 3600; 30 by default, which take 3 MB.
         keep: `bad`: calls that ended badly; `always`: all.
         max_bytes: what all recordings in the folder may take, those of calls that go on among them, whichever process
             writes them. The oldest that are complete are deleted for new ones. Where that isn't enough, a call isn't
@@ -115,7 +111,7 @@ class FlightRecorder:
             if self._shelf.is_nearly_full:  # last: the thread takes its turn at the interpreter
                 self._do(partial(self._shelf.make_room_ahead, self._ring_bytes, CALL_BYTES))
             return tape
-        except (OSError, ValueError) as exc:  # ValueError: of mmap
+        except OSError as exc:
             warn("a call is not recorded: %s", exc)
             return None
 
@@ -148,8 +144,6 @@ class FlightTape:
         on_end: called with this when the call is over, and whether it ended badly.
     """
 
-    most_pending = MOST_PENDING
-
     def __init__(
         self,
         place: Place,
@@ -159,18 +153,16 @@ class FlightTape:
     ) -> None:
         starts = starts_of(regions)
         self._place = place
-        self._buffer = mmap.mmap(place.fd, starts[-1])
-        if hasattr(mmap, "MADV_RANDOM"):
-            self._buffer.madvise(mmap.MADV_RANDOM)  # or Linux reads ahead what is all zeros: 1 ms for the first byte
+        storage = FileStorage(place.fd)
         self._on_end = on_end
         self._lock = RLock()  # of the notes: a handler of signals may log while one is written
         self._is_over = False
-        self._kept = Ring(self._buffer, starts[0], regions[0])
-        self._notes = Ring(self._buffer, starts[1], regions[1])
-        self._messages = Ring(self._buffer, starts[2], regions[2], self._keep_first)
-        self.add = self._messages.add_all
+        self._kept = Ring(storage, starts[0], regions[0])
+        self._notes = Ring(storage, starts[1], regions[1])
+        self._messages = Ring(storage, starts[2], regions[2], self._keep_first)
+        self.add = self._messages.add
         self.note(0.0, META, **meta)
-        write_head(self._buffer, regions)
+        write_head(storage, regions)
 
     def note(self, at_s: float, name: str, /, **values: Any) -> None:
         """See `Tape`."""
@@ -184,14 +176,16 @@ class FlightTape:
         """See `Tape`."""
         with self._lock:
             self._is_over = True
+        try:
+            self._messages.close()
+        except OSError as exc:
+            warn("the end of a recording can't be written: %s", exc)
         self._on_end(self, is_bad)
 
     def keep(self) -> None:
         """Complete the recording. It takes its time."""
-        used_bytes = self._messages.stop
-        self._close()
         try:
-            os.ftruncate(self._place.fd, used_bytes)
+            os.ftruncate(self._place.fd, self._messages.stop)
         except OSError as exc:
             warn("a recording takes more than it needs: %s", exc)
         describe(self._place.folder)
@@ -200,14 +194,8 @@ class FlightTape:
 
     def discard(self) -> None:
         """Delete the recording. It takes its time."""
-        self._close()
         os.close(self._place.fd)
         discard(self._place.folder)
-
-    def _close(self) -> None:
-        for ring in (self._kept, self._notes, self._messages):
-            ring.close()
-        self._buffer.close()
 
     def _keep_first(self, records: Iterator[Entry]) -> None:
         """Keep the first text to the server, which tells the rate and the custom keys: it is about to be lost."""
@@ -218,11 +206,11 @@ class FlightTape:
 
 
 def _region_of(last_s: float) -> Region:
-    """The region of the messages: so many seconds fit even while one segment is empty."""
-    total_bytes = math.ceil(last_s * _BYTES_A_SECOND)
+    """The region of the messages: so many seconds fit even while one segment is empty, and frames wait."""
+    total_bytes = math.ceil((last_s + MOST_PENDING / 50) * _BYTES_A_SECOND)
     segment_bytes = max(_MIN_SEGMENT_BYTES, _in_pages(total_bytes / (_SEGMENTS - 1)))
     return Region(segment_bytes, math.ceil(total_bytes / segment_bytes) + 1)
 
 
 def _in_pages(size_bytes: float) -> int:
-    return math.ceil(size_bytes / mmap.PAGESIZE) * mmap.PAGESIZE
+    return math.ceil(size_bytes / BLOCK_BYTES) * BLOCK_BYTES

@@ -15,6 +15,7 @@ from ..errors import AudioConnectorConfigError
 from .recorder import META, recording_of
 from .recording import Recording, note
 from .ring import Ring, read_regions, region_for, starts_of, write_head
+from .storage import MemoryStorage
 
 RING: Final = "ring"
 CALL: Final = "call.json"
@@ -106,13 +107,14 @@ def _ring_of(recording: Recording) -> bytearray:
     all_else = region_for(sum(len(entry.payload) for entry in recording.entries), len(recording.entries))
     regions = (kept, all_else)
     starts = starts_of(regions)
-    data = bytearray(starts[-1])
-    Ring(data, starts[0], kept).add(*meta)
-    ring = Ring(data, starts[1], all_else)
+    storage = MemoryStorage(starts[-1])
+    Ring(storage, starts[0], kept).add(*meta)
+    ring = Ring(storage, starts[1], all_else)
     for entry in recording.entries:
         ring.add(*entry)
-    write_head(data, regions)
-    return data
+    ring.flush()
+    write_head(storage, regions)
+    return storage.data
 
 
 def _write_private(path: Path, data: bytes | bytearray) -> None:

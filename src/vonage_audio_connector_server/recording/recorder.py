@@ -5,33 +5,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
-from ..core.json_audio import JSONTransport
-from ..core.wire import load_object
-from .recording import Entry, Kind, Message, Recording
+from .recording import Entry, Kind, Recording
 
 META = "meta"
 """The name of a note that is no entry: its values belong to `Recording.meta`, and were not known at the beginning."""
 
-AUDIO_FIELD = "audio_field"
-"""In the meta of `Recorder.begin`: the key of the audio in JSON texts to the server. It is no part of a recording."""
 
-
+@runtime_checkable
 class Tape(Protocol):
     """Where one recorded call goes."""
 
-    @property
-    def most_pending(self) -> int:
-        """So many frames of audio may be given to `add` together, later than they came; 1: none waits for another."""
-
-    def add(self, messages: Sequence[Message], /) -> None:
-        """Keep messages, in the thread of the call and in their order.
-
-        A text to the server may be a frame of audio (the JSON audio transport): it is left to whoever reads the
-        recording to tell, because that takes longer than all else.
-        """
+    def add(self, at_s: float, kind: Kind, payload: bytes, /) -> None:
+        """Keep a message, in the thread of the call. See `Message`."""
 
     def note(self, at_s: float, name: str, /, **values: Any) -> None:
         """Keep what is no message, in any thread; see `recording.note`. `meta` adds to what was told at the begin."""
@@ -53,8 +41,7 @@ class Recorder(Protocol):
         """A call was accepted: where it goes. None: it isn't recorded. Called in the event loop, so it must be quick.
 
         Args:
-            meta: as in `Recording.meta`, as far as it is known; and `audio_field`, the key of the audio in JSON texts
-                to the server, or None.
+            meta: as in `Recording.meta`, as far as it is known.
         """
 
 
@@ -66,29 +53,12 @@ class MemoryTape:
         is_bad: how the call ended; None: it goes on.
     """
 
-    most_pending = 1
-
     def __init__(self, meta: Mapping[str, Any]) -> None:
-        known = dict(meta)
-        field = known.pop(AUDIO_FIELD, None)
-        self.recording = Recording(known)
+        self.recording = Recording(dict(meta))
         self.is_bad: bool | None = None
-        self._json_audio = JSONTransport(receive_field=field) if field else None
 
-    def add(self, messages: Sequence[Message], /) -> None:
-        """See `Tape`. A text that is a frame of audio becomes one."""
-        for message in messages:
-            self._add_one(*message)
-
-    def _add_one(self, at_s: float, kind: Kind, payload: bytes) -> None:
-        if kind is Kind.AUDIO_TO_SERVER and self._json_audio is not None:
-            self._json_audio = None  # as in `core.session`: the first frame tells the transport
-            self.recording.meta["transport"] = "binary"
-        elif kind is Kind.TEXT_TO_SERVER and self._json_audio is not None:
-            pcm = _pcm_in(payload, self._json_audio)
-            if pcm is not None:
-                self.recording.meta["transport"] = "json"
-                kind, payload = Kind.AUDIO_TO_SERVER, pcm
+    def add(self, at_s: float, kind: Kind, payload: bytes, /) -> None:
+        """See `Tape`."""
         self.recording.add(at_s, kind, payload)
 
     def note(self, at_s: float, name: str, /, **values: Any) -> None:
@@ -134,17 +104,12 @@ class SoleRecorder(MemoryRecorder):
     """Records instead of the recorder in the settings: a call that is none of a customer's is not kept with theirs.
 
     Attributes:
-        audio_field: of the latest call, as in the meta of `Recorder.begin`.
+        audio_field: of the latest call, the key of the audio in JSON texts to the server; None: it takes none.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.audio_field: str | None = None
-
-    def begin(self, meta: Mapping[str, Any]) -> MemoryTape:
-        """See `Recorder`."""
-        self.audio_field = meta.get(AUDIO_FIELD)
-        return super().begin(meta)
 
 
 def recording_of(entries: Iterable[Entry]) -> Recording:
@@ -157,14 +122,4 @@ def recording_of(entries: Iterable[Entry]) -> Recording:
             meta |= data
         else:
             others.append(entry)
-    tape = MemoryTape(meta)
-    tape.add(others)
-    return tape.recording
-
-
-def _pcm_in(text: bytes, json_audio: JSONTransport) -> bytes | None:
-    """The PCM in a text, where it is a frame of audio."""
-    if json_audio.receive_field.encode() not in text:
-        return None
-    data = load_object(text.decode("utf-8", "replace"))
-    return json_audio.decode(data) if data is not None and json_audio.carries_audio(data) else None
+    return Recording(meta, others)

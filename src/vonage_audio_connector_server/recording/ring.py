@@ -1,24 +1,25 @@
-"""The file of one recorded call: rings of records in memory that is the file, so a killed process leaves it whole.
+"""The file of one recorded call: rings of records. What was written to it is there, even if the process is killed.
 
 A file begins with a head, which says how its regions are cut. A region is a ring of segments of one size. A segment
 begins with its sequence number (0: not in use), and holds records, one behind the other. When a region is full, its
 oldest segment is zeroed and used anew. All numbers are little-endian.
 
-A record is written in one go, its last byte last. That is its kind, which is never 0: where it is 0, the record was not
-written to its end, or none stands there.
+Records are written from the left, the last byte of each last. That is its kind, which is never 0: where it is 0, the
+record was not written to its end, or none stands there.
+
+Frames of audio are written a few at a time, by `write`. Through memory that is the file it is no cheaper: each new page
+costs more than the frames on it. And there a disk that fails is a signal, which ends the process.
 """
 
 from __future__ import annotations
 
-import contextlib
-import mmap
-import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from struct import Struct, error
 from typing import Final, NamedTuple
 
-from .recording import Entry, Kind, Message
+from .recording import Entry, Kind
+from .storage import ClosedStorage, Storage
 
 MAGIC: Final = b"VACTAPE1"
 HEAD_BYTES: Final = 4096
@@ -32,6 +33,9 @@ RECORD_BYTES: Final = _RECORD.size + 1
 """What a record takes besides its payload."""
 
 MOST_REGIONS: Final = 8
+
+MOST_PENDING: Final = 8
+"""Frames of audio that are written together: a process that is killed loses fewer."""
 
 
 class Region(NamedTuple):
@@ -51,12 +55,11 @@ def region_for(payload_bytes: int, records: int) -> Region:
     return Region(_SEQUENCE.size + payload_bytes + records * RECORD_BYTES, 1)
 
 
-def write_head(buffer: mmap.mmap | bytearray, regions: Sequence[Region]) -> None:
+def write_head(storage: Storage, regions: Sequence[Region]) -> None:
     """Write how a file is cut; its first bytes last, because they say that all else is there."""
-    for number, region in enumerate(regions):
-        _CUT.pack_into(buffer, _HEAD.size + number * _CUT.size, *region)
-    _HEAD.pack_into(buffer, 0, b"", len(regions))
-    buffer[: len(MAGIC)] = MAGIC
+    cuts = b"".join(_CUT.pack(*region) for region in regions)
+    storage.write(_HEAD.pack(b"", len(regions)) + cuts, 0)
+    storage.write(MAGIC, 0)
 
 
 def starts_of(regions: Sequence[Region]) -> list[int]:
@@ -68,61 +71,84 @@ def starts_of(regions: Sequence[Region]) -> list[int]:
 
 
 class Ring:
-    """Writes into one region.
+    """Writes into one region, which is full of zeros.
 
     Args:
-        buffer: the whole file.
+        storage: the whole file.
         start: where the region begins.
         region: how it is cut.
         on_lost: called with the records of the first segment when that is about to be used anew.
     """
 
     __slots__ = (
-        *("_at", "_buffer", "_on_lost", "_present", "_region"),
-        *("_segment", "_segment_start", "_sequence", "_start"),
+        *("_at", "_frame_bytes", "_most_bytes", "_on_lost", "_pack", "_pending", "_pending_bytes"),
+        *("_region", "_segment_start", "_sequence", "_start", "_storage"),
     )
 
     def __init__(
         self,
-        buffer: mmap.mmap | bytearray,
+        storage: Storage,
         start: int,
         region: Region,
         on_lost: Callable[[Iterator[Entry]], None] | None = None,
     ) -> None:
-        self._buffer = buffer
+        self._storage = storage
         self._start = start
         self._region = region
         self._on_lost = on_lost
         self._sequence = 0
-        self._segment: memoryview
-        self._at: int
-        self._present: int  # so much of the segment
+        self._segment_start: int
+        self._at: int  # in the segment: what stands before it is written
+        self._pending = bytearray()
+        self._pending_bytes = 0
+        self._frame_bytes = self._most_bytes = -1  # of the frames that wait, and so much may wait of them
+        self._pack = _RECORD.pack_into
         self._turn()
 
     def add(self, at_s: float, kind: Kind, payload: bytes, /) -> None:
-        """Write a record; what is too long for a segment is cut."""
-        self.add_all(((at_s, kind, payload),))
+        """Write a record; what is too long for a segment is cut.
 
-    def add_all(self, messages: Iterable[Message], /) -> None:
-        """Write several records."""
-        segment, at = self._segment, self._at
-        if at > self._present - _AHEAD_BYTES:
-            self._make_present()
-        packers = _packers
-        for at_s, kind, payload in messages:
-            size = len(payload)
-            try:
-                packers[size](segment, at, at_s, size, payload, kind)
-            except (error, KeyError):  # the segment is full, or this size is new
-                self._at = at
-                size = self._add_slowly(at_s, kind, payload)
-                segment, at = self._segment, self._at
-            at += size + RECORD_BYTES
-        self._at = at
+        A frame of audio waits until there are `MOST_PENDING`, or something else comes.
+
+        Raises:
+            OSError: it can't be written, nor what has waited for it.
+        """
+        size = len(payload)
+        at = self._pending_bytes
+        stop = at + size + RECORD_BYTES
+        if size == self._frame_bytes and stop <= self._most_bytes and (kind is _AUDIO_IN or kind is _AUDIO_OUT):
+            self._pack(self._pending, at, at_s, size, payload, kind)
+            self._pending_bytes = stop
+            if stop == self._most_bytes:
+                self.flush()
+        else:
+            self._add_slowly(at_s, kind, payload)
+
+    def flush(self) -> None:
+        """Write what waits.
+
+        Raises:
+            OSError: it can't be written, and is lost.
+        """
+        size, self._pending_bytes = self._pending_bytes, 0
+        if size:
+            self._write(memoryview(self._pending)[:size])
+            self._make_room()
+
+    def close(self) -> None:
+        """Write what waits; nothing can be written any more.
+
+        Raises:
+            OSError: as `flush`.
+        """
+        try:
+            self.flush()
+        finally:
+            self._storage, self._frame_bytes = ClosedStorage(), -1
 
     def fits(self, payload: bytes) -> bool:
         """Whether a record fits without that an older one is lost."""
-        return self._at + RECORD_BYTES + len(payload) <= self._region.segment_bytes
+        return self._at + self._pending_bytes + RECORD_BYTES + len(payload) <= self._region.segment_bytes
 
     @property
     def stop(self) -> int:
@@ -131,46 +157,40 @@ class Ring:
             return self._segment_start + self._at
         return self._start + self._region.size_bytes
 
-    def close(self) -> None:
-        """Let the file go; nothing can be written any more."""
-        self._segment.release()
-        self._on_lost = None
-
-    def _add_slowly(self, at_s: float, kind: Kind, payload: bytes) -> int:
+    def _add_slowly(self, at_s: float, kind: Kind, payload: bytes) -> None:
+        self.flush()
         payload = bytes(payload[: self._region.segment_bytes - _SEQUENCE.size - RECORD_BYTES])
         if not self.fits(payload):
             self._turn()
-        size = len(payload)
-        _packer(size)(self._segment, self._at, at_s, size, payload, kind)
-        return size
+        self._write(_RECORD.pack(at_s, len(payload)) + payload + bytes((kind,)))
+        if kind in (_AUDIO_IN, _AUDIO_OUT):  # others of this size are likely to follow
+            self._frame_bytes = size = len(payload)
+            self._pack = _packer(size)
+            self._pending = bytearray(MOST_PENDING * (size + RECORD_BYTES))
+        self._make_room()
+
+    def _write(self, records: bytes | memoryview) -> None:
+        self._storage.write(records, self._segment_start + self._at)
+        self._at += len(records)
+
+    def _make_room(self) -> None:
+        """Let as many frames wait as the segment takes."""
+        record_bytes = self._frame_bytes + RECORD_BYTES
+        room = self._region.segment_bytes - self._at
+        self._most_bytes = min(MOST_PENDING, room // record_bytes) * record_bytes
 
     def _turn(self) -> None:
         """Go on in the next segment."""
         segment_bytes, segments = self._region
-        if self._sequence:
-            self._segment.release()
         if self._sequence == segments and self._on_lost is not None:
-            self._on_lost(_records(self._buffer, self._start + _SEQUENCE.size, self._start + segment_bytes))
+            first = self._storage.read(segment_bytes, self._start)
+            self._on_lost(_records(first, _SEQUENCE.size, segment_bytes))
         self._segment_start = start = self._start + self._sequence % segments * segment_bytes
-        self._segment = segment = memoryview(self._buffer)[start : start + segment_bytes]
-        self._present = 0
         if self._sequence >= segments:  # the file was all zeros
-            _SEQUENCE.pack_into(segment, 0, 0)
-            segment[:] = _zeros(segment_bytes)
+            self._storage.write(_zeros(segment_bytes), start)
         self._sequence += 1
-        _SEQUENCE.pack_into(segment, 0, self._sequence)
+        self._storage.write(_SEQUENCE.pack(self._sequence), start)
         self._at = _SEQUENCE.size
-
-    def _make_present(self) -> None:
-        """Have the system find memory for the next part of the segment.
-
-        Each page for itself costs ten times as much; all of the segment at once takes so long that others wait.
-        """
-        start, size_bytes = self._present, min(_PART_BYTES, self._region.segment_bytes - self._present)
-        self._present = start + _PART_BYTES
-        if size_bytes > 0 and isinstance(self._buffer, mmap.mmap) and sys.platform == "linux":
-            with contextlib.suppress(OSError):  # before Linux 5.14
-                self._buffer.madvise(_MADV_POPULATE_WRITE, self._segment_start + start, size_bytes)
 
 
 def read_regions(data: bytes) -> list[list[Entry]]:
@@ -206,7 +226,7 @@ def _read_region(data: bytes, start: int, region: Region) -> Iterator[Entry]:
         yield from _records(data, segment_start + _SEQUENCE.size, segment_start + region.segment_bytes)
 
 
-def _records(data: bytes | bytearray | mmap.mmap, at: int, end: int) -> Iterator[Entry]:
+def _records(data: bytes, at: int, end: int) -> Iterator[Entry]:
     end = min(end, len(data))
     while at + RECORD_BYTES <= end:
         at_s, size = _RECORD.unpack_from(data, at)
@@ -233,11 +253,10 @@ _MOST_PACKERS: Final = 2048  # frames have few sizes, texts any
 _packers: Final[dict[int, Callable[..., None]]] = {}
 
 
-_PART_BYTES: Final = 32 * 1024  # more than 40 frames
-_AHEAD_BYTES: Final = 8 * 1024  # more than the frames that come together
-_MADV_POPULATE_WRITE: Final = 23
-
-
 @lru_cache(maxsize=4)
 def _zeros(size_bytes: int) -> bytes:
     return bytes(size_bytes)
+
+
+_AUDIO_IN: Final = Kind.AUDIO_TO_SERVER
+_AUDIO_OUT: Final = Kind.AUDIO_FROM_SERVER

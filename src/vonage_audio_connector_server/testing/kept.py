@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ..recording import Recording
 from ..recording.recorder import MemoryTape
-from ..recording.recording import Message
+from ..recording.recording import Kind
 
 _kept: list[Any] | None = None  # None: nobody asks for them
 
@@ -59,5 +58,5 @@ class NotesRecorder:
 class _Notes(MemoryTape):
     """Keeps no messages: the router's side has them."""
 
-    def add(self, messages: Sequence[Message], /) -> None:
+    def add(self, at_s: float, kind: Kind, payload: bytes, /) -> None:
         pass
