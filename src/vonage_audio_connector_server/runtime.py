@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
+from contextvars import Context
 from typing import Any, Protocol, TypeVar
 
 import anyio
@@ -114,6 +115,16 @@ async def let_others_run() -> None:
     """
     for _ in range(3):
         await checkpoint()
+
+
+def soon(function: Callable[[], object]) -> bool:
+    """Have the event loop call something behind all that can run now, out of no task; False: trio's can't."""
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    loop.call_soon(function, context=Context())
+    return True
 
 
 async def in_thread(function: Callable[[], T]) -> T:

@@ -7,6 +7,7 @@ milliseconds of sound. All in 64-bit floats, so that the samples don't depend on
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from math import ceil, gcd
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,60 @@ little. It costs 4 ms of delay at 8 kHz, and 2 ms from 16 kHz on."""
 
 _BLOCKS_A_SECOND = 500
 
+_MOST_TOGETHER = 16
+"""With more frames what numpy works on is so large that it is asked from the system each time."""
+
+
+class Plan:
+    """How one rate becomes another one, for all streams.
+
+    Args:
+        from_hz: one of `RATES_HZ`.
+        to_hz: another one.
+
+    Attributes:
+        rates_hz: both.
+        before: how many samples before a block its surroundings begin.
+        steady_bytes: so much waits in a stream of which a frame of 20 ms that comes gives one.
+    """
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        import numpy as np
+
+        self.rates_hz = from_hz, to_hz
+        self._matrix, self.before = matrix_of(from_hz, to_hz)
+        self.width = len(self._matrix)
+        self.block = block = from_hz // _BLOCKS_A_SECOND
+        self.steady_bytes = (self.width - block + (self.before - self.width) % block) * SAMPLE_BYTES
+        self._ndarray, self._array, self._rint = np.ndarray, np.array, np.rint
+        self._minimum, self._maximum = np.minimum, np.maximum
+        self._int16, self._float64 = np.dtype("<i2"), np.dtype("f8")
+        self._highest, self._lowest = np.array(32_767.0), np.array(-32_768.0)  # quicker than numbers of Python's
+
+    def convert(self, sound: bytes, streams: int, rows: int) -> bytes:
+        """The blocks of several streams at the new rate.
+
+        Args:
+            sound: of one stream behind the other, of the same length, each beginning `before` its first block.
+            streams: how many.
+            rows: blocks of each.
+        """
+        # Rows overlap, without a copy of the sound.
+        shape = (streams, rows, self.width)
+        strides = (len(sound) // streams, self.block * SAMPLE_BYTES, SAMPLE_BYTES)
+        blocks: Any = self._ndarray(shape, self._int16, sound, 0, strides)
+        made: NDArray[np.float64] = self._array(blocks, self._float64).reshape(-1, self.width).dot(self._matrix)
+        self._rint(made, out=made)
+        self._minimum(made, self._highest, out=made)
+        self._maximum(made, self._lowest, out=made)
+        return made.astype(self._int16).tobytes()
+
+
+@lru_cache
+def plan_of(from_hz: int, to_hz: int) -> Plan:
+    """That of two rates."""
+    return Plan(from_hz, to_hz)
+
 
 class Polyphase:
     """One stream.
@@ -35,54 +90,77 @@ class Polyphase:
     Args:
         from_hz: one of `RATES_HZ`.
         to_hz: another one.
+
+    Attributes:
+        plan: of the rates.
+        samples_in: how many samples went in since the beginning, or the last `end`.
+        samples_out: how many came out.
     """
 
-    def __init__(self, from_hz: int, to_hz: int) -> None:
-        import numpy as np
+    __slots__ = ("_waiting", "plan", "samples_in", "samples_out")
 
-        self._matrix, self._before = matrix_of(from_hz, to_hz)
-        self._width = len(self._matrix)
-        self._block = from_hz // _BLOCKS_A_SECOND
-        self._from_hz, self._to_hz = from_hz, to_hz
-        self._ndarray, self._array, self._rint = np.ndarray, np.array, np.rint
-        self._minimum, self._maximum = np.minimum, np.maximum
-        self._int16, self._float64 = np.dtype("<i2"), np.dtype("f8")
-        self._highest, self._lowest = np.array(32_767.0), np.array(-32_768.0)  # quicker than numbers of Python's
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        self.plan = plan_of(from_hz, to_hz)
         self._begin()
 
     def process(self, pcm: bytes) -> bytes:
         """Put PCM in; returns what is ready."""
-        self._samples += len(pcm) // SAMPLE_BYTES
+        self.samples_in += len(pcm) // SAMPLE_BYTES
         return self._convert(pcm)
+
+    @property
+    def is_steady(self) -> bool:
+        """Whether a frame of 20 ms that comes now gives one, and may go through `process_together`."""
+        return len(self._waiting) == self.plan.steady_bytes
 
     def end(self) -> bytes:
         """End the stream; returns the rest. Another one may begin."""
-        wanted = ceil(self._samples * self._to_hz / self._from_hz - 0.5)
-        rest = self._convert(bytes((self._width + self._block) * SAMPLE_BYTES))
-        rest = rest[: len(rest) - (self._made - wanted) * SAMPLE_BYTES]
+        from_hz, to_hz = self.plan.rates_hz
+        wanted = ceil(self.samples_in * to_hz / from_hz - 0.5)
+        rest = self._convert(bytes((self.plan.width + self.plan.block) * SAMPLE_BYTES))
+        rest = rest[: len(rest) - (self.samples_out - wanted) * SAMPLE_BYTES]
         self._begin()
         return rest
 
     def _begin(self) -> None:
-        self._waiting = bytes(self._before * SAMPLE_BYTES)
-        self._samples = self._made = 0
+        self._waiting = bytes(self.plan.before * SAMPLE_BYTES)
+        self.samples_in = self.samples_out = 0
 
     def _convert(self, pcm: bytes) -> bytes:
-        sound = self._waiting + pcm
-        block, width = self._block, self._width
-        rows = (len(sound) // SAMPLE_BYTES - width) // block + 1
+        plan, sound = self.plan, self._waiting + pcm
+        rows = (len(sound) // SAMPLE_BYTES - plan.width) // plan.block + 1
         if rows <= 0:
             self._waiting = sound
             return b""
-        # Rows overlap, without a copy of the sound.
-        blocks: Any = self._ndarray((rows, width), self._int16, sound, 0, (block * SAMPLE_BYTES, SAMPLE_BYTES))
-        made = self._array(blocks, self._float64).dot(self._matrix)
-        self._rint(made, out=made)
-        self._minimum(made, self._highest, out=made)
-        self._maximum(made, self._lowest, out=made)
-        self._made += made.size
-        self._waiting = sound[rows * block * SAMPLE_BYTES :]
-        return made.astype(self._int16).tobytes()  # type: ignore[no-any-return]
+        made = plan.convert(sound, 1, rows)
+        self.samples_out += len(made) // SAMPLE_BYTES
+        self._waiting = sound[rows * plan.block * SAMPLE_BYTES :]
+        return made
+
+
+def process_together(streams: Sequence[Polyphase], frames: Sequence[bytes]) -> list[bytes]:
+    """What `process` returns, of one frame for each of several streams: numpy is called once for all of them.
+
+    Args:
+        streams: `is_steady`, and all of one plan.
+        frames: 20 ms for each.
+    """
+    count = len(streams)
+    if count > _MOST_TOGETHER:
+        middle = count // 2
+        return process_together(streams[:middle], frames[:middle]) + process_together(streams[middle:], frames[middle:])
+    plan = streams[0].plan
+    sound = b"".join([part for stream, frame in zip(streams, frames, strict=True) for part in (stream._waiting, frame)])
+    samples_in = len(frames[0]) // SAMPLE_BYTES
+    made = plan.convert(sound, count, samples_in // plan.block)
+    size, each, waiting_bytes, end = len(made) // count, len(sound) // count, plan.steady_bytes, 0
+    samples_out = size // SAMPLE_BYTES
+    for stream in streams:
+        end += each
+        stream._waiting = sound[end - waiting_bytes : end]
+        stream.samples_in += samples_in
+        stream.samples_out += samples_out
+    return [made[at : at + size] for at in range(0, len(made), size)]
 
 
 @lru_cache

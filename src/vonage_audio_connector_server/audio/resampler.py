@@ -36,8 +36,6 @@ class Resampler:
     Attributes:
         from_hz: as given.
         to_hz: as given.
-        samples_in: how many samples went in since the beginning, or the last `reset` or `flush`.
-        samples_out: how many came out.
 
     Raises:
         AudioConnectorAudioError: a rate is none.
@@ -48,11 +46,20 @@ class Resampler:
         check_rate("from_hz", from_hz)
         check_rate("to_hz", to_hz)
         self.from_hz, self.to_hz = from_hz, to_hz
-        self.samples_in = self.samples_out = 0
-        self._stream = None if from_hz == to_hz else _stream(from_hz, to_hz)
+        self._stream = _stream(from_hz, to_hz)
 
     def __repr__(self) -> str:
         return f"<Resampler {self.from_hz} Hz to {self.to_hz} Hz>"
+
+    @property
+    def samples_in(self) -> int:
+        """How many samples went in since the beginning, or the last `reset` or `flush`."""
+        return self._stream.samples_in
+
+    @property
+    def samples_out(self) -> int:
+        """How many of them came out."""
+        return self._stream.samples_out
 
     def process(self, pcm: Buffer) -> bytes:
         """Put PCM in, whole samples, of any length; returns what is ready of the result, which may be empty.
@@ -60,22 +67,21 @@ class Resampler:
         Raises:
             AudioConnectorAudioError: it is no PCM, as in `send_audio_buffer`; nothing was taken.
         """
-        data = as_pcm(pcm)
-        self.samples_in += len(data) // SAMPLE_BYTES
-        return self._count(data if self._stream is None else self._stream.process(data))
+        return self._stream.process(as_pcm(pcm))
 
     def flush(self) -> bytes:
         """End the stream: returns what has not come out. The next `process` begins another one."""
-        rest = b"" if self._stream is None or not self.samples_in else self._stream.end()
-        self._count(rest)
-        self.samples_in = self.samples_out = 0
-        return rest
+        return self._stream.end() if self._stream.samples_in else b""
 
     def reset(self) -> None:
         """Forget the stream: what has not come out never will. The next `process` begins another one."""
-        if self.samples_in and self._stream is not None:
-            self._stream.end()
-        self.samples_in = self.samples_out = 0
+        self.flush()
+
+    @property
+    def steady(self) -> Polyphase | None:
+        """The stream, where a frame of 20 ms that comes now gives one: see `process_together`."""
+        stream = self._stream
+        return stream if isinstance(stream, Polyphase) and stream.is_steady else None
 
     @property
     def is_blocky(self) -> bool:
@@ -87,13 +93,17 @@ class Resampler:
         """How much of what went in has not come out yet, in seconds."""
         return self.samples_in / self.from_hz - self.samples_out / self.to_hz
 
-    def _count(self, pcm: bytes) -> bytes:
-        self.samples_out += len(pcm) // SAMPLE_BYTES
-        return pcm
-
 
 class Stream(Protocol):
-    """A stream of PCM on its way to another rate."""
+    """A stream of PCM on its way to another rate.
+
+    Attributes:
+        samples_in: how many samples went in since it began.
+        samples_out: how many came out.
+    """
+
+    samples_in: int
+    samples_out: int
 
     def process(self, pcm: bytes) -> bytes:
         """Put PCM in; returns what is ready."""
@@ -103,12 +113,30 @@ class Stream(Protocol):
 
 
 def _stream(from_hz: int, to_hz: int) -> Stream:
+    if from_hz == to_hz:
+        return _Same()
     if from_hz in POLYPHASE_HZ and to_hz in POLYPHASE_HZ:
         try:
             return Polyphase(from_hz, to_hz)
         except ImportError as exc:
             raise missing("changing a sample rate") from exc
     return _Stream(from_hz, to_hz)
+
+
+class _Same:
+    """One that stays as it is."""
+
+    def __init__(self) -> None:
+        self.samples_in = self.samples_out = 0
+
+    def process(self, pcm: bytes) -> bytes:
+        self.samples_in += len(pcm) // SAMPLE_BYTES
+        self.samples_out = self.samples_in
+        return pcm
+
+    def end(self) -> bytes:
+        self.samples_in = self.samples_out = 0
+        return b""
 
 
 class _Stream:
@@ -123,15 +151,20 @@ class _Stream:
         self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32")
         self._from_buffer, self._in, self._float = np.frombuffer, np.dtype("<i2"), np.dtype(np.float32)
         self._nothing = np.zeros((0, 1), np.float32)
+        self.samples_in = self.samples_out = 0
 
     def process(self, pcm: bytes) -> bytes:
         # One column: soxr takes 2 µs more for an array without.
         samples = self._from_buffer(pcm, self._in).astype(self._float).reshape(-1, 1)
-        return to_int16(self._stream.resample_chunk(samples))
+        made = to_int16(self._stream.resample_chunk(samples))
+        self.samples_in += len(samples)
+        self.samples_out += len(made) // SAMPLE_BYTES
+        return made
 
     def end(self) -> bytes:
         rest = to_int16(self._stream.resample_chunk(self._nothing, last=True))
         self._stream.clear()
+        self.samples_in = self.samples_out = 0
         return rest
 
 

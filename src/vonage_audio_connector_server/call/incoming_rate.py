@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from ..audio.polyphase import Polyphase
 from ..audio.resampler import Resampler
 from ..core.events import Disconnected, MediaUpdate
 from ..core.session import Session
-from ..formats import SAMPLE_BYTES, AudioFormat
+from ..formats import FRAME_MS, SAMPLE_BYTES, AudioFormat
+from ..link.base import LoopTurn
 from .dispatcher import Deliver
 from .inbox import Item
+from .together import convert_soon
 
 HOLE_S = 0.1
 """Where no frame came for so long, the stream had a hole: what was held back belongs before it."""
@@ -20,22 +23,47 @@ class IncomingRate:
         session: knows the rate of the connection.
         rate_hz: that of the program.
         deliver: takes a message, and when it came.
+        turn: of the event loop.
     """
 
-    def __init__(self, session: Session, rate_hz: int, deliver: Deliver) -> None:
+    __slots__ = (
+        *("_came_s", "_deliver", "_frame_bytes", "_held_s", "_is_put_off", "_rate_hz", "_ready"),
+        *("_resampler", "_session", "_steady", "_steady_bytes", "_turn"),
+    )
+
+    def __init__(self, session: Session, rate_hz: int, deliver: Deliver, turn: LoopTurn) -> None:
         self._session = session
+        self._turn = turn
         self._rate_hz = rate_hz
         self._frame_bytes = AudioFormat(rate_hz).frame_bytes
         self._deliver = deliver
         self._resampler: Resampler | None = None
         self._ready = b""  # less than a frame
         self._came_s = 0.0
+        self._steady: Polyphase | None = None  # a frame needs nothing but to be converted
+        self._steady_bytes = -1  # of one
+        self._held_s = 0.0
+        self._is_put_off = False  # one is to be converted together with others
 
-    def __call__(self, item: Item, now_s: float) -> None:
+    def deliver(self, item: Item, now_s: float) -> None:
         """A message came."""
+        if self._is_put_off:
+            self._turn.finish()
         if type(item) is bytes:
-            self._audio(item, now_s)
+            turn, steady = self._turn, self._steady
+            if (
+                steady is not None
+                and len(item) == self._steady_bytes
+                and turn.is_reading
+                and now_s - self._came_s <= HOLE_S
+            ):
+                self._came_s = now_s
+                self._is_put_off = True
+                convert_soon(turn.arriving, steady, item, self._take)
+            else:
+                self._audio(item, now_s)
             return
+        self._steady = None
         if isinstance(item, (MediaUpdate, Disconnected)):  # no more audio follows, for now
             self._flush(now_s)
         self._deliver(item, now_s)
@@ -62,6 +90,14 @@ class IncomingRate:
             self._deliver(made, now_s - resampler.held_s)
         else:
             self._hand_on(self._ready + made, now_s - resampler.held_s)
+        is_frame = len(pcm) * 1000 == FRAME_MS * wire_hz * SAMPLE_BYTES
+        self._steady = resampler.steady if is_frame and not self._ready else None
+        self._steady_bytes, self._held_s = len(pcm), resampler.held_s
+
+    def _take(self, made: bytes) -> None:
+        """The frame that was put off is converted."""
+        self._is_put_off = False
+        self._deliver(made, self._came_s - self._held_s)
 
     def _flush(self, now_s: float) -> None:
         """Hand on what is held back, filled up with silence."""

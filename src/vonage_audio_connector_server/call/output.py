@@ -137,7 +137,11 @@ class Output:
     # What it has to wait for
 
     def measure(self) -> None:
-        """Find out how much of what was written has not reached the peer's machine, and so can't have been heard."""
+        """Find out how much of what was written has not reached the peer's machine, and so can't have been heard.
+
+        To be called before what was sent is taken back, too: then all of it is what it will be.
+        """
+        self._turn.finish_leaving()
         self._session.undelivered(self._sink.unsent_bytes())
 
     async def wait_room(self) -> None:
@@ -175,6 +179,8 @@ class Output:
     def pump(self) -> None:
         """Write what is due by now, and see to it that the rest is written in time."""
         self.is_queued = False
+        if self._turn.leaving:  # something may stand for sound that is to be written
+            self._turn.finish_leaving()
         if self.is_stopped:
             return
         out, outbox = self._out, self._outbox

@@ -5,12 +5,14 @@ Plain code in the thread of the call's event loop.
 
 from __future__ import annotations
 
+from ..audio.polyphase import Polyphase
 from ..audio.resampler import Resampler
 from ..core.ledger import Mark
 from ..core.playout import REMAINDER_WAIT_S
 from ..formats import FRAME_MS, SAMPLE_BYTES
 from ..waits import CHANGED
 from .call import Call
+from .together import convert_soon
 
 CUSHION_SAMPLES = 1_600
 """Where the resampler works in blocks, of 490 samples, a stream begins when so much of it is there, at the lower of its
@@ -31,6 +33,11 @@ class OutgoingRate:
     follows), or before it would be missed; a flush drops it.
     """
 
+    __slots__ = (
+        *("_begins_with", "_call", "_cushion_s", "_epoch", "_is_asking", "_is_put_off"),
+        *("_resampler", "_sent_s", "_stand_in", "_steady", "_steady_bytes"),
+    )
+
     def __init__(self, call: Call) -> None:
         self._call = call
         self._resampler: Resampler | None = None
@@ -38,10 +45,15 @@ class OutgoingRate:
         self._begins_with: bytes | None = None  # what there is of a stream that is to begin; None: it has begun
         self._sent_s = self._cushion_s = 0.0
         self._is_asking = False
+        self._steady: Polyphase | None = None  # a frame needs nothing but to be converted
+        self._steady_bytes = -1  # of one
+        self._is_put_off = False  # one is to be converted together with those of other calls
+        self._stand_in = b""  # and this is in its place
 
     def queue(self, pcm: bytes, rate_hz: int | None, frame_bytes: int | None, frame_ms: int, end: bool) -> Mark:
         """Queue audio at a rate, None: that of the connection. At another one the connection's is known."""
         call = self._call
+        call.turn.finish_leaving()
         now_s = call.clock()
         audio_format = call.session.audio_format
         wire_hz = None if audio_format is None else audio_format.rate_hz
@@ -49,7 +61,9 @@ class OutgoingRate:
             self.end()
         else:
             assert wire_hz is not None
+            size_bytes = len(pcm)
             pcm = self._resampled(pcm, rate_hz, wire_hz, now_s, end)
+            self._find_steady(size_bytes)
             mark = None if end or frame_bytes is not None else call.out.push_live(pcm, now_s)
             if mark is not None:  # a live source, whose frames are frames at the other rate, too
                 call.output.pump_soon()
@@ -58,27 +72,42 @@ class OutgoingRate:
 
     def push_live(self, pcm: bytes, rate_hz: int | None, now_s: float) -> Mark | None:
         """Queue a frame of a live stream that has begun, in few steps; None where that can't be: nothing was done."""
-        resampler, out = self._resampler, self._call.out
+        call, steady = self._call, self._steady
+        out, turn = call.out, call.turn
         if (
-            resampler is None
-            or resampler.from_hz != rate_hz
-            or resampler.to_hz != out.pacer.rate_hz
-            or not resampler.samples_in
-            or self._begins_with is not None
+            steady is None
+            or len(pcm) != self._steady_bytes
+            or steady.plan.rates_hz != (rate_hz, out.pacer.rate_hz)
             or self._epoch is not out.ledger.epoch
             or not self._is_asking
         ):
             return None
+        if self._is_put_off:
+            turn.finish_leaving()
         self._sent_s = now_s
-        made = resampler.process(pcm)
+        if turn.is_reading or turn.gathers():
+            mark = out.push_live(self._stand_in, now_s)
+            if mark is not None:
+                self._is_put_off = True
+                convert_soon(turn.leaving, steady, pcm, self._take)
+                return mark
+        made = steady.process(pcm)
         mark = out.push_live(made, now_s)
         if mark is None:
-            return self._call.output.queue_audio(made, now_s, None, FRAME_MS, False, False)
-        self._call.output.pump_soon()
+            return call.output.queue_audio(made, now_s, None, FRAME_MS, False, False)
+        call.output.pump_soon()
         return mark
+
+    def _take(self, made: bytes) -> None:
+        """The frame that was put off is converted."""
+        self._is_put_off = False
+        self._call.out.fill(self._stand_in, made)
+        self._call.output.pump_soon()
 
     def end(self, *, pads: bool = False) -> None:
         """Queue what is held back; another stream begins. `pads`: nothing follows."""
+        self._call.turn.finish_leaving()
+        self._steady = None
         if self.holds:
             assert self._resampler is not None
             rest = self._begun(self._resampler.flush(), is_all=True)
@@ -92,6 +121,16 @@ class OutgoingRate:
         return is_current and self._resampler is not None and self._resampler.samples_in > 0
 
     # Inside
+
+    def _find_steady(self, size_bytes: int) -> None:
+        """So much was put into the stream: find out whether from now on a frame gives a frame."""
+        resampler, out = self._resampler, self._call.out
+        assert resampler is not None
+        is_frame = size_bytes * 1000 == FRAME_MS * resampler.from_hz * SAMPLE_BYTES
+        self._steady = resampler.steady if is_frame and self._begins_with is None and resampler.samples_in else None
+        self._steady_bytes = size_bytes
+        if len(self._stand_in) != out.frame_bytes:
+            self._stand_in = bytes(out.frame_bytes)
 
     def _resampled(self, pcm: bytes, rate_hz: int, wire_hz: int, now_s: float, end: bool) -> bytes:
         resampler, out = self._resampler, self._call.out
@@ -150,5 +189,6 @@ class OutgoingRate:
             self.end(pads=True)
         else:  # what is left is 2 to 4 ms, and they would be heard as a click behind a silence
             resampler.reset()
+            self._steady = None
             self._call.out.awaits_rest = False
             self._call.output.queue_audio(b"", self._call.clock(), None, FRAME_MS, True, False)

@@ -97,6 +97,15 @@ class Playout(Bedded):
         ledger.accepted = start + samples
         return _new_tuple(Mark, (ledger.epoch, start, samples))
 
+    def fill(self, stand_in: bytes, pcm: bytes) -> None:
+        """Put the sound of the frame that was pushed last where something has stood for it."""
+        outbox, history = self.outbox, self._history
+        for at, payload in enumerate(outbox):
+            if payload is stand_in:
+                outbox[at] = pcm
+        if history and history[-1] is stand_in:
+            history[-1] = pcm
+
     def push(self, pcm: bytes, now_s: float, *, end: bool) -> None:
         """Queue audio behind what is queued; `end` pads the last frame now."""
         if pcm:

@@ -12,6 +12,7 @@ from anyio.abc import TaskGroup
 
 from ..core.json_audio import JSONTransport
 from ..results import ClosedBy
+from ..runtime import soon
 
 Outbox = list[bytes | str]
 """What is to be written, from the left: `bytes` is a frame of audio, `str` a text."""
@@ -86,14 +87,48 @@ class LoopTurn:
         began_s: when the loop is known to have turned last, on `time.monotonic` or trio's clock.
         is_reading: sockets are read together just now: what calls have to write leaves at the end of that.
         pumps: who has something to write then.
+        arriving: what is put off until then of what came, because for several calls at once it is cheaper; by what it
+            is. It hands messages over.
+        leaving: the same of what is to be written. It runs no user code.
     """
 
-    __slots__ = ("__weakref__", "began_s", "is_reading", "pumps")
+    __slots__ = ("__weakref__", "_is_gathering", "arriving", "began_s", "is_reading", "leaving", "pumps")
 
     def __init__(self, now_s: float) -> None:
         self.began_s = now_s
         self.is_reading = False
         self.pumps: list[Pumping] = []
+        self.arriving: dict[object, Together] = {}
+        self.leaving: dict[object, Together] = {}
+        self._is_gathering = False
+
+    def finish(self) -> None:
+        """Do now what was put off; never while user code runs."""
+        while self.arriving:
+            self.arriving.popitem()[1].run()
+        self.finish_leaving()
+
+    def gathers(self) -> bool:
+        """Whether what leaves is put off until all have run that can run now, outside of reading: see `soon`."""
+        if not self._is_gathering:
+            self._is_gathering = soon(self._gathered)
+        return self._is_gathering
+
+    def _gathered(self) -> None:
+        self._is_gathering = False
+        self.finish_leaving()
+
+    def finish_leaving(self) -> None:
+        """Do now what was put off of what is to be written."""
+        while self.leaving:
+            self.leaving.popitem()[1].run()
+
+
+class Together(Protocol):
+    """Something that is done for several calls at once."""
+
+    def run(self) -> None:
+        """Do it. It must not raise."""
 
 
 class Pumping(Protocol):

@@ -137,12 +137,19 @@ class Poller:
                     return count
                 self._pump_all()
         finally:
-            turn.is_reading = False
-            self._pump_all()
+            try:
+                if turn.arriving or turn.leaving:
+                    turn.finish()
+            finally:
+                turn.is_reading = False
+                self._pump_all()
 
     def _pump_all(self) -> None:
         """Let all write that asked for it."""
-        pumps, self._turn.pumps = self._turn.pumps, []
+        turn = self._turn
+        if turn.arriving or turn.leaving:
+            turn.finish()
+        pumps, turn.pumps = turn.pumps, []
         for one in pumps:
             one.pump()
 
