@@ -15,9 +15,10 @@ from websockets.asyncio.client import ClientConnection, connect
 from vonage_audio_connector_server import AudioConnector, AudioConnectorServerConfig, Client, Video
 from vonage_audio_connector_server.audio import Resampler
 from vonage_audio_connector_server.audio.polyphase import RATES_HZ, Polyphase, process_together
+from vonage_audio_connector_server.call.incoming_rate import IncomingRate
 from vonage_audio_connector_server.call.together import Conversions
 from vonage_audio_connector_server.core.session import Session
-from vonage_audio_connector_server.link.base import LoopTurn
+from vonage_audio_connector_server.link.base import TURN_S, LoopTurn
 from vonage_audio_connector_server.recording import Kind
 from vonage_audio_connector_server.testing import first_message, run, session
 
@@ -234,3 +235,51 @@ def test_whatever_a_program_does_the_session_hears_the_same_put_off_or_not(
     assert run(heard_of, seed) == put_off
     assert together.total() == 0
     assert sum(kind is Kind.AUDIO_FROM_SERVER for _, kind, _ in put_off) > 50
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # of our server
+async def test_what_came_before_the_goodbye_is_handed_over_before_the_end() -> None:
+    """Frames and the close frame come in one read."""
+    counts: list[int] = []
+    ended = anyio.Event()
+
+    async def on_connect(client: Client) -> None:
+        count = 0
+        async for message in client:
+            count += isinstance(message, bytes)
+        counts.append(count)
+        ended.set()
+
+    async with await Video().start_audio_connector_server(
+        AudioConnectorServerConfig(host="127.0.0.1", port=0, on_connect=on_connect, sample_rate_hz=24_000)
+    ) as handle:
+        async with connect(f"ws://127.0.0.1:{handle.port}/", proxy=None, compression=None) as peer:
+            await peer.send(first_message())
+            for _ in range(5):
+                await peer.send(bytes(FRAME_BYTES))
+                await anyio.sleep(0.01)
+            await peer.send(bytes(FRAME_BYTES))  # and at once the close
+        with anyio.fail_after(5):
+            await ended.wait()
+    assert counts == [6]
+
+
+def test_where_the_turn_is_late_a_frame_counts_as_having_come_now() -> None:
+    """So that the dispatcher lets others run: the handlers before it have taken the time of this turn."""
+    called = Session(0.0)
+    called.text_received(first_message())
+    turn, now_s = LoopTurn(0.0), 0.0
+    told: list[float] = []
+    rate = IncomingRate(called, 24_000, lambda item, at_s: told.append(at_s), turn, lambda: now_s)
+    rate.deliver(bytes(FRAME_BYTES), 0.0)
+    assert told.pop() == pytest.approx(0.0, abs=0.003)
+    turn.is_reading = True
+    for came_s, took_s in ((0.02, TURN_S / 2), (0.04, TURN_S * 2)):
+        turn.began_s = came_s
+        rate.deliver(bytes(FRAME_BYTES), came_s)
+        assert not told
+        now_s = came_s + took_s
+        turn.finish()
+        counts_as_s = now_s if took_s > TURN_S else came_s
+        assert told.pop() == pytest.approx(counts_as_s, abs=0.003)

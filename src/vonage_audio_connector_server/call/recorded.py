@@ -58,7 +58,7 @@ def make_call(
     if config.sample_rate_hz is not None:
         from .incoming_rate import IncomingRate  # only then: it takes the extra `audio`
 
-        call.deliver = IncomingRate(call.session, config.sample_rate_hz, call.deliver, call.turn).deliver
+        call.deliver = IncomingRate(call.session, config.sample_rate_hz, call.deliver, call.turn, call.clock).deliver
     if isinstance(call, RecordedCall):
         call.record()
     return call

@@ -200,11 +200,13 @@ class WebSocketProtocol(ApplicationProtocol):
                 self._set_timer(max(0.0, self._pinged_s + self._ping_interval_s - self._loop.time()), self._send_ping)
 
     def _peer_closed(self, code: int, reason: str) -> None:
+        self._turn.finish()  # what came before
         self._flush()  # the answer
         self._end(code, reason, "session")
         self._close_transport()
 
     def _violated(self) -> None:
+        self._turn.finish()  # what came before
         closing = b"".join(self._websocket.data_to_send())
         self._websocket.receive_eof()  # it gets nothing more, and so it tells what it made
         sent = self._websocket.close_exc.sent
