@@ -62,7 +62,7 @@ def test_frames_of_several_streams_are_what_each_would_be_alone(
         frames = [noise(dice, from_hz) for _ in range(streams)]
         wanted = [stream.process(frame) for stream, frame in zip(alone, frames, strict=True)]
         if all(stream.is_steady for stream in others):
-            assert process_together(others, frames) == wanted
+            assert process_together(list(zip(others, frames, frames, strict=True))) == wanted
             assert {len(frame) for frame in wanted} == {2 * to_hz // 50}
         else:
             assert [stream.process(frame) for stream, frame in zip(others, frames, strict=True)] == wanted

@@ -18,6 +18,7 @@ example, parts = load_example("livekit_agent"), load_example("livekit_parts")
 
 @pytest.mark.anyio
 @pytest.mark.slow
+@pytest.mark.alone  # its ears are quicker than real time, but not by much
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_it_answers_lets_itself_be_interrupted_and_hangs_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -116,10 +116,8 @@ def _stream(from_hz: int, to_hz: int) -> Stream:
     if from_hz == to_hz:
         return _Same()
     if from_hz in POLYPHASE_HZ and to_hz in POLYPHASE_HZ:
-        try:
-            return Polyphase(from_hz, to_hz)
-        except ImportError as exc:
-            raise missing("changing a sample rate") from exc
+        numpy_for("changing a sample rate")
+        return Polyphase(from_hz, to_hz)
     return _Stream(from_hz, to_hz)
 
 

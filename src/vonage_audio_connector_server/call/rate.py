@@ -35,7 +35,7 @@ class OutgoingRate:
 
     __slots__ = (
         *("_begins_with", "_call", "_cushion_s", "_epoch", "_is_asking", "_is_put_off"),
-        *("_resampler", "_sent_s", "_stand_in", "_steady", "_steady_bytes"),
+        *("_resampler", "_sent_s", "_stand_in", "_steady", "_steady_bytes", "_steady_hz"),
     )
 
     def __init__(self, call: Call) -> None:
@@ -46,7 +46,7 @@ class OutgoingRate:
         self._sent_s = self._cushion_s = 0.0
         self._is_asking = False
         self._steady: Polyphase | None = None  # a frame needs nothing but to be converted
-        self._steady_bytes = -1  # of one
+        self._steady_bytes = self._steady_hz = -1  # of one, and its rate
         self._is_put_off = False  # one is to be converted together with those of other calls
         self._stand_in = b""  # and this is in its place
 
@@ -77,7 +77,8 @@ class OutgoingRate:
         if (
             steady is None
             or len(pcm) != self._steady_bytes
-            or steady.plan.rates_hz != (rate_hz, out.pacer.rate_hz)
+            or rate_hz != self._steady_hz
+            or out.frame_bytes != len(self._stand_in)
             or self._epoch is not out.ledger.epoch
             or not self._is_asking
         ):
@@ -128,7 +129,7 @@ class OutgoingRate:
         assert resampler is not None
         is_frame = size_bytes * 1000 == FRAME_MS * resampler.from_hz * SAMPLE_BYTES
         self._steady = resampler.steady if is_frame and self._begins_with is None and resampler.samples_in else None
-        self._steady_bytes = size_bytes
+        self._steady_bytes, self._steady_hz = size_bytes, resampler.from_hz
         if len(self._stand_in) != out.frame_bytes:
             self._stand_in = bytes(out.frame_bytes)
 

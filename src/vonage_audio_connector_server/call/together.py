@@ -17,8 +17,7 @@ class Conversions(list[tuple[Polyphase, bytes, Callable[[bytes], None]]]):
 
     def run(self) -> None:
         """See `Together`."""
-        made = process_together([stream for stream, _, _ in self], [frame for _, frame, _ in self])
-        for (_, _, take), pcm in zip(self, made, strict=True):
+        for (_, _, take), pcm in zip(self, process_together(self), strict=True):
             take(pcm)
 
 

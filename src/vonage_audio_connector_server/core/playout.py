@@ -100,9 +100,10 @@ class Playout(Bedded):
     def fill(self, stand_in: bytes, pcm: bytes) -> None:
         """Put the sound of the frame that was pushed last where something has stood for it."""
         outbox, history = self.outbox, self._history
-        for at, payload in enumerate(outbox):
-            if payload is stand_in:
-                outbox[at] = pcm
+        if outbox and outbox[-1] is stand_in:
+            outbox[-1] = pcm
+        else:
+            outbox[:] = [pcm if payload is stand_in else payload for payload in outbox]
         if history and history[-1] is stand_in:
             history[-1] = pcm
 

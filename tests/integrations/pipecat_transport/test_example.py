@@ -14,6 +14,7 @@ from vonage_audio_connector_server.testing import assert_same_speech, recording,
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.slow,
+    pytest.mark.alone,  # its ears are quicker than real time, but not by much
     pytest.mark.timeout(120),
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # pipecat's own
 ]
