@@ -55,6 +55,20 @@ def test_the_first_text_comes_50_ms_after_the_accept_and_frames_behind_it_on_the
     assert one.next_s == pytest.approx(ACCEPT_S + 0.12)
 
 
+def test_the_goodbye_goes_out_behind_frames_that_are_late() -> None:
+    one = twin()
+    run(one, 0.0, 0.1, 0.01)
+    one.goodbye()
+    assert one.next_s == ACCEPT_S
+
+    *frames, last = one.due(ACCEPT_S + 0.2)
+
+    assert frames == [SILENCE] * 5
+    assert json.loads(str(last))["event"] == "websocket:disconnected"
+    assert one.recording.entries[-1].payload == str(last).encode()
+    assert one.due(ACCEPT_S + 0.2) == []
+
+
 def test_nothing_goes_out_before_the_first_text_whatever_is_said_or_asked() -> None:
     one = twin(first_s=0.5)
     one.say(FRAME, ACCEPT_S)

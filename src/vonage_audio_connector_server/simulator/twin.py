@@ -102,6 +102,7 @@ class Twin:
         self._frame_s = audio_format.frame_s
         self._silence = bytes(audio_format.frame_bytes)
         self._texts: list[str] = []  # that go out next
+        self._goodbye: str | None = None  # behind all else
         self._speech: deque[Said] = deque()  # that is being said, and is to be said then
         # The tick at which the next frame goes out.
         self._tick = max(0, math.ceil(first_s / audio_format.frame_s - _EPSILON))
@@ -141,10 +142,10 @@ class Twin:
         self._texts.append(f" {text.lstrip()}")
 
     def goodbye(self) -> None:
-        """Say that the connection is about to close (C: wsbridge pull request 14)."""
+        """Say that the connection is about to close (C: wsbridge pull request 14), behind the frames that are due."""
         content_type = self.audio_format.content_type
         about_to_close = {"event": "websocket:disconnected", "method": "delete", "content-type": content_type}
-        self.send_text(_json(about_to_close | self._custom))
+        self._goodbye = " " + _json(about_to_close | self._custom)
 
     # Time
 
@@ -172,6 +173,10 @@ class Twin:
                 messages.append(self.form.write(frame))
                 self.frames_sent += 1
             self._tick += 1
+        if self._goodbye is not None:
+            self.recording.add(at_s, Kind.TEXT_TO_SERVER, self._goodbye.encode())
+            messages.append(self._goodbye)
+            self._goodbye = None
         return messages
 
     @property
@@ -179,7 +184,7 @@ class Twin:
         """When `due` has something to do at the latest; infinity: not before something happens."""
         if not self._has_begun:
             return self.origin_s + self._first_s
-        if self._texts:
+        if self._texts or self._goodbye is not None:
             return self.origin_s
         if self._is_sending or not self.router.is_idle:
             return self.origin_s + self._tick * self._frame_s
