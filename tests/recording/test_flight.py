@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import logging
 import stat
 import subprocess
 import sys
@@ -19,9 +21,11 @@ from websockets.sync.client import connect
 
 from vonage_audio_connector_server import AudioConnector, Client, JSONTransport
 from vonage_audio_connector_server.config import AudioTransport
-from vonage_audio_connector_server.recording import Kind, Recording
+from vonage_audio_connector_server.recording import Kind, Recording, storage
 from vonage_audio_connector_server.recording.folder import read_folder
 from vonage_audio_connector_server.recording.ring import MOST_PENDING
+
+logger = logging.getLogger("vonage_audio_connector_server")
 
 FRAME = b"\1\2" * 320
 ANSWER = b"\3\4" * 320
@@ -197,6 +201,40 @@ def test_a_gap_has_its_cause_and_its_time(way: Way, recorder: TellingRecorder) -
     assert gap["cause"] == "producer late"
     assert 0.2 < gap["until_s"] - gap["since_s"] < 0.6
     assert gap["since_s"] > 0
+
+
+@alone
+def test_a_disk_that_fails_costs_no_call(
+    way: Way, recorder: TellingRecorder, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger.name)
+
+    def fail(fd: int, data: bytes, at: int) -> int:
+        raise OSError(errno.EIO, "the disk is gone")
+
+    async def on_connect(client: Client) -> None:
+        def on_audio(frame: bytes) -> None:
+            logger.warning("connection %s: a line to be noted", client.info().id)
+            client.send_audio_buffer(ANSWER)
+
+        client.set_handler(on_audio=on_audio)
+
+    caller = way.serve(AudioConnector(on_connect, recorder=recorder))()
+    caller.send(FIRST_MESSAGE)
+    caller.send(FRAME)
+    assert caller.receive() == ANSWER
+    monkeypatch.setattr(storage, "_pwrite", fail)
+    for _ in range(20):
+        caller.send(FRAME)
+        assert caller.receive() == ANSWER
+    caller.hang_up()
+    recorder.wait_for_end()
+    told = [message for message in caplog.messages if "takes no more notes" in message]
+    assert told == [
+        f"a recording takes no more notes, because they can't be written: [Errno {errno.EIO}] the disk is gone"
+    ]
+    assert "messages of a call are not recorded" in caplog.text
+    assert "closed by the session with 1000" in caplog.text
 
 
 SERVER = f"""

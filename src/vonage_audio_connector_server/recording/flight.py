@@ -168,9 +168,14 @@ class FlightTape:
         """See `Tape`."""
         payload = note(at_s, name, **values).payload
         with self._lock:
-            if not self._is_over:
+            if self._is_over:
+                return
+            try:
                 is_kept = name in _KEPT_NOTES and self._kept.fits(payload)
                 (self._kept if is_kept else self._notes).add(at_s, Kind.NOTE, payload)
+            except OSError as exc:
+                self._is_over = True  # first: what is logged is noted, too
+                warn("a recording takes no more notes, because they can't be written: %s", exc)
 
     def end(self, is_bad: bool) -> None:
         """See `Tape`."""
