@@ -15,6 +15,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from vonage_audio_connector_server import AudioConnector, AudioConnectorServerConfig, Client, Video
 from vonage_audio_connector_server.audio import Resampler
 from vonage_audio_connector_server.audio.polyphase import RATES_HZ, Polyphase, process_together
+from vonage_audio_connector_server.call import incoming_rate, rate
 from vonage_audio_connector_server.call.incoming_rate import IncomingRate
 from vonage_audio_connector_server.call.together import Conversions
 from vonage_audio_connector_server.core.session import Session
@@ -34,14 +35,21 @@ def noise(dice: random.Random, rate_hz: int, seconds: float = 0.02) -> bytes:
 def together(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[tuple[int, int], int]]:
     """How often so many frames were converted together, by their rates."""
     found: Counter[tuple[tuple[int, int], int]] = Counter()
-    run = Conversions.run
+    convert = Conversions.run
 
     def counted(conversions: Conversions) -> None:
         found[conversions[0][0].plan.rates_hz, len(conversions)] += 1
-        run(conversions)
+        convert(conversions)
 
     monkeypatch.setattr(Conversions, "run", counted)
     return found
+
+
+@pytest.fixture
+def _no_hole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long this machine stands still, a stream has no hole."""
+    monkeypatch.setattr(incoming_rate, "HOLE_S", 60.0)
+    monkeypatch.setattr(rate, "LIVE_S", 60.0)
 
 
 @given(
@@ -107,6 +115,7 @@ def echoed(said: list[bytes]) -> list[bytes]:
 
 
 @pytest.mark.anyio
+@pytest.mark.usefixtures("_no_hole")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # of our server
 @pytest.mark.parametrize("waits", [False, True], ids=["a handler", "a handler that waits"])
 async def test_many_calls_hear_what_each_would_alone(
@@ -238,6 +247,7 @@ def test_whatever_a_program_does_the_session_hears_the_same_put_off_or_not(
 
 
 @pytest.mark.anyio
+@pytest.mark.usefixtures("_no_hole")
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])  # of our server
 async def test_what_came_before_the_goodbye_is_handed_over_before_the_end() -> None:
     """Frames and the close frame come in one read."""
@@ -248,6 +258,7 @@ async def test_what_came_before_the_goodbye_is_handed_over_before_the_end() -> N
         count = 0
         async for message in client:
             count += isinstance(message, bytes)
+            client.send_json_packet({"count": count})
         counts.append(count)
         ended.set()
 
@@ -256,9 +267,10 @@ async def test_what_came_before_the_goodbye_is_handed_over_before_the_end() -> N
     ) as handle:
         async with connect(f"ws://127.0.0.1:{handle.port}/", proxy=None, compression=None) as peer:
             await peer.send(first_message())
-            for _ in range(5):
+            assert await peer.recv() == '{"count":0}'
+            for number in range(1, 6):
                 await peer.send(bytes(FRAME_BYTES))
-                await anyio.sleep(0.01)
+                assert await peer.recv() == f'{{"count":{number}}}'
             await peer.send(bytes(FRAME_BYTES))  # and at once the close
         with anyio.fail_after(5):
             await ended.wait()
@@ -271,13 +283,13 @@ def test_where_the_turn_is_late_a_frame_counts_as_having_come_now() -> None:
     called.text_received(first_message())
     turn, now_s = LoopTurn(0.0), 0.0
     told: list[float] = []
-    rate = IncomingRate(called, 24_000, lambda item, at_s: told.append(at_s), turn, lambda: now_s)
-    rate.deliver(bytes(FRAME_BYTES), 0.0)
+    stream = IncomingRate(called, 24_000, lambda item, at_s: told.append(at_s), turn, lambda: now_s)
+    stream.deliver(bytes(FRAME_BYTES), 0.0)
     assert told.pop() == pytest.approx(0.0, abs=0.003)
     turn.is_reading = True
     for came_s, took_s in ((0.02, TURN_S / 2), (0.04, TURN_S * 2)):
         turn.began_s = came_s
-        rate.deliver(bytes(FRAME_BYTES), came_s)
+        stream.deliver(bytes(FRAME_BYTES), came_s)
         assert not told
         now_s = came_s + took_s
         turn.finish()

@@ -66,7 +66,7 @@ async def converse(talk: Conversation) -> None:
 
     await call.say(QUESTION)
     began_s = await call.speaks(within_s=3)
-    await anyio.sleep(began_s + INTERRUPTED_AFTER_S - call.now_s)
+    await call.wait(began_s + INTERRUPTED_AFTER_S - call.now_s)
     talk.interruption = call.interrupt(NO_WAIT)
     await talk.interruption
     talk.answers.append(call.heard_between(began_s, began_s + INTERRUPTED_AFTER_S))

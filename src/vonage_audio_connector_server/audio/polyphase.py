@@ -45,6 +45,8 @@ class Plan:
 
     Attributes:
         rates_hz: both.
+        block: samples of the old rate that are converted at once.
+        width: of a block with its surroundings, in samples.
         before: how many samples before a block its surroundings begin.
         steady_bytes: so much waits in a stream of which a frame of 20 ms that comes gives one.
     """

@@ -119,7 +119,7 @@ class Track:
                 add(now_s - self.origin_s, _TEXT_IN, self.text.encode("utf-8", "replace"))
             if now_s >= self._due_s:
                 self._due_s = self.note_stats(now_s)
-        except Exception:  # noqa: BLE001 (see there)
+        except Exception:  # noqa: BLE001 (whatever a recorder of the program's own raises)
             warn_unrecorded()
         deliver(item, now_s)
 

@@ -47,7 +47,7 @@ class RecordingSink:
             if not outbox:
                 try:
                     add(clock() - self._origin_s, _AUDIO_OUT, first)
-                except Exception:  # noqa: BLE001 (see there)
+                except Exception:  # noqa: BLE001 (whatever a recorder of the program's own raises)
                     warn_unrecorded()
             return is_done
         before = outbox.copy()
@@ -67,7 +67,7 @@ class RecordingSink:
                 self._add(at_s, _TEXT_OUT, payload.encode("utf-8", "replace"))
             else:
                 self._add(at_s, _AUDIO_OUT, bytes(payload))
-        except Exception:  # noqa: BLE001 (see there)
+        except Exception:  # noqa: BLE001 (whatever a recorder of the program's own raises)
             warn_unrecorded()
 
 
